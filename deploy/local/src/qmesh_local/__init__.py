@@ -1,0 +1,1 @@
+"""Supervisor of the local mesh."""

@@ -1,0 +1,1 @@
+"""Chassis of every process: settings, logs, RPC, bus, SQL, ledger, metrics."""

@@ -1,0 +1,1 @@
+"""Pure vocabulary of the mesh: circuit, plan, lifecycles."""

@@ -1,0 +1,1 @@
+"""Quantum insight by Qiskit in worker processes."""

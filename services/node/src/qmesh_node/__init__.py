@@ -1,0 +1,1 @@
+"""Quantum service node."""

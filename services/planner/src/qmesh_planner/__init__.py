@@ -1,0 +1,1 @@
+"""Partitions circuits over the nodes that live."""

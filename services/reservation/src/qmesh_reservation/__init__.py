@@ -1,0 +1,1 @@
+"""Capacity of nodes, reserved with a time to live."""

@@ -1,0 +1,1 @@
+"""Durable jobs and the execution of plans."""
