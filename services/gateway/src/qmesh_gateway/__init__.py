@@ -1,1 +1,3 @@
-"""HTTP surface of the mesh."""
+"""HTTP surface of the mesh: validates, authenticates, delegates; decides nothing."""
+
+__version__ = "0.1.0"

@@ -1,1 +1,3 @@
-"""Quantum service node."""
+"""Quantum service node: holds quantum states, executes blocks over libp2p, advertises what it can do."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Pure analysis: ideal states, fields, comparison with executed rows."""

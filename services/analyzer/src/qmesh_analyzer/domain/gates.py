@@ -1,0 +1,94 @@
+"""Unitaries by Qiskit's own definitions, independent of the mesh's gate catalogue.
+
+A wrong entry in that catalogue must show as infidelity, so nothing here is taken from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit.circuit import Gate, QuantumCircuit
+from qiskit.circuit.library import (
+    CU1Gate,
+    CU3Gate,
+    CUGate,
+    PhaseGate,
+    SwapGate,
+    U1Gate,
+    U2Gate,
+    U3Gate,
+    UGate,
+    get_standard_gate_name_mapping,
+)
+from qiskit.quantum_info import Operator
+
+from qmesh.circuit.v1 import circuit_pb2 as circuit
+from qmesh_analyzer.domain.errors import AnalysisError
+
+Unitary = NDArray[np.complex128]
+
+_STANDARD = get_standard_gate_name_mapping()
+_BY_NAME: dict[str, Callable[..., Gate]] = {
+    "cnot": lambda: _STANDARD["cx"],
+    "hadamard": lambda: _STANDARD["h"],
+    "teleport": SwapGate,
+    "controlled_unitary": CUGate,
+    "programmable_gate": UGate,
+    "U": UGate,
+    "u": UGate,
+    "u1": U1Gate,
+    "u2": U2Gate,
+    "u3": U3Gate,
+    "p": PhaseGate,
+    "cu": CUGate,
+    "cu1": CU1Gate,
+    "cu3": CU3Gate,
+    "CX": lambda: _STANDARD["cx"],
+    "i": lambda: _STANDARD["id"],
+    "toffoli": lambda: _STANDARD["ccx"],
+}
+
+
+def gate_of(name: str, parameters: Sequence[float]) -> Gate:
+    """Qiskit's gate for a canonical name.
+
+    Raises:
+        AnalysisError: Qiskit has no such gate.
+    """
+    if name in _BY_NAME:
+        return _BY_NAME[name](*parameters)
+    known = _STANDARD.get(name)
+    if known is not None:
+        return known.base_class(*parameters) if parameters else known
+    return _composite(name, parameters)
+
+
+def _composite(name: str, parameters: Sequence[float]) -> Gate:
+    if name == "bell_pair":
+        pair = QuantumCircuit(2, name="bell_pair")
+        pair.h(0)
+        pair.cx(0, 1)
+        return pair.to_gate()
+    from qiskit import qasm2
+
+    for legacy in qasm2.LEGACY_CUSTOM_INSTRUCTIONS:
+        if legacy.name == name and callable(legacy.constructor):
+            made = legacy.constructor(*parameters)
+            if isinstance(made, Gate):
+                return made
+    raise AnalysisError("UNSUPPORTED_GATE", f"no independent definition of gate {name!r}")
+
+
+@lru_cache(maxsize=4096)
+def unitary(name: str, parameters: tuple[float, ...]) -> Unitary:
+    """Matrix of a gate, first operand least significant."""
+    gate = gate_of(name, parameters)
+    return np.asarray(Operator(gate).data, dtype=np.complex128)
+
+
+def unitary_of(operation: circuit.Operation) -> Unitary:
+    """Matrix of a gate operation with bound parameters."""
+    return unitary(operation.name, tuple(parameter.value for parameter in operation.parameters))

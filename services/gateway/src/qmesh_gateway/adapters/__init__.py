@@ -1,0 +1,1 @@
+"""Borders of the gateway: gRPC clients, live events, authentication, limits."""

@@ -1,0 +1,50 @@
+"""gRPC clients of the gateway."""
+
+from __future__ import annotations
+
+from qmesh.planner.v1 import plan_pb2 as planning
+from qmesh.planner.v1 import planner_pb2 as planner
+from qmesh.planner.v1 import planner_pb2_grpc as planner_stubs
+from qmesh.registry.v1 import registry_pb2_grpc as registry_stubs
+from qmesh.reservation.v1 import reservation_pb2_grpc as reservation_stubs
+from qmesh.runtime.v1 import runtime_pb2_grpc as runtime_stubs
+from qmesh_gateway.settings import Settings
+from qmesh_kit.rpc import RpcChannel
+
+
+class Clients:
+    """One channel and one stub for each service."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Takes the targets; channels connect when they are first used."""
+        section = settings.gateway
+        self.timeout = section.call_timeout
+        self.channels = {
+            name: RpcChannel(target, default_timeout=section.call_timeout, tls=settings.tls)
+            for name, target in (
+                ("runtime", section.runtime),
+                ("planner", section.planner),
+                ("registry", section.registry),
+                ("reservation", section.reservation),
+                ("analyzer", section.analyzer),
+            )
+        }
+        self.runtime = runtime_stubs.JobServiceStub(self.channels["runtime"])
+        self.planner = planner_stubs.PlannerServiceStub(self.channels["planner"])
+        self.registry = registry_stubs.RegistryServiceStub(self.channels["registry"])
+        self.reservation = reservation_stubs.ReservationServiceStub(self.channels["reservation"])
+
+    async def plan(self, request: planner.GetPlanRequest) -> planning.Plan:
+        """A stored plan."""
+        pieces = [piece.plan async for piece in self.planner.GetPlan(request, timeout=self.timeout)]
+        return planning.Plan.FromString(b"".join(pieces))
+
+    async def compile(self, request: planner.CompileRequest) -> planning.Plan:
+        """A new plan."""
+        pieces = [piece.plan async for piece in self.planner.Compile(request, timeout=60)]
+        return planning.Plan.FromString(b"".join(pieces))
+
+    async def close(self) -> None:
+        """Closes all channels."""
+        for channel in self.channels.values():
+            await channel.close()

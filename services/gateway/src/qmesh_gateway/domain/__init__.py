@@ -1,0 +1,1 @@
+"""Pure rules of the gateway: documents and problems."""

@@ -1,0 +1,116 @@
+"""Problem documents (RFC 9457)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qmesh_kit.errors import ServiceError
+from qmesh_model.diagnostics import Diagnostic
+
+_HTTP = {
+    "CANCELLED": 409,
+    "UNKNOWN": 500,
+    "INVALID_ARGUMENT": 422,
+    "DEADLINE_EXCEEDED": 504,
+    "NOT_FOUND": 404,
+    "ALREADY_EXISTS": 409,
+    "PERMISSION_DENIED": 403,
+    "UNAUTHENTICATED": 401,
+    "RESOURCE_EXHAUSTED": 429,
+    "FAILED_PRECONDITION": 409,
+    "ABORTED": 409,
+    "OUT_OF_RANGE": 422,
+    "UNIMPLEMENTED": 501,
+    "INTERNAL": 500,
+    "UNAVAILABLE": 503,
+    "DATA_LOSS": 500,
+}
+_TITLES = {
+    400: "Bad request",
+    401: "Not authenticated",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    413: "Too large",
+    415: "Unsupported media type",
+    422: "Not acceptable as it stands",
+    429: "Too many requests",
+    500: "Internal error",
+    501: "Not implemented",
+    503: "Unavailable",
+    504: "Took too long",
+}
+
+
+class ProblemError(Exception):
+    """An answer that is not a success.
+
+    Args:
+        status: HTTP status.
+        code: stable machine code.
+        detail: sentence for people.
+        errors: entries {field or line, column, code, message, hint}.
+        retry_after: seconds for the Retry-After header.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        errors: Sequence[dict[str, object]] = (),
+        retry_after: float | None = None,
+    ) -> None:
+        """Takes what the document says."""
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.errors = list(errors)
+        self.retry_after = retry_after
+
+    def document(self, request_id: str) -> dict[str, object]:
+        """The problem document."""
+        return {
+            "type": f"urn:qmesh:problem:{self.code.lower().replace('_', '-')}",
+            "title": _TITLES.get(self.status, "Error"),
+            "status": self.status,
+            "detail": self.detail,
+            "code": self.code,
+            "request_id": request_id,
+            "errors": self.errors,
+        }
+
+
+def of_service_error(error: ServiceError) -> ProblemError:
+    """The HTTP form of an error from a service."""
+    status = _HTTP.get(error.status, 500)
+    retry_after = error.retry_after
+    if status in {429, 503} and retry_after is None:
+        retry_after = 1.0
+    return ProblemError(status, error.code, error.message, retry_after=retry_after)
+
+
+def of_diagnostics(diagnostics: Sequence[Diagnostic]) -> ProblemError:
+    """A circuit that cannot be understood."""
+    first = diagnostics[0]
+    more = f" (and {len(diagnostics) - 1} more)" if len(diagnostics) > 1 else ""
+    return ProblemError(
+        422,
+        "CIRCUIT_INVALID",
+        f"line {first.line}, column {first.column}: {first.message}{more}",
+        [diagnostic_document(d) for d in diagnostics],
+    )
+
+
+def diagnostic_document(diagnostic: Diagnostic) -> dict[str, object]:
+    """One diagnostic as JSON."""
+    return {
+        "line": diagnostic.line,
+        "column": diagnostic.column,
+        "end_column": diagnostic.end_column,
+        "code": diagnostic.code,
+        "message": diagnostic.message,
+        "hint": diagnostic.hint,
+    }

@@ -1,0 +1,142 @@
+"""GET /jobs, /jobs/{id}, its events and shots; POST /jobs/{id}/cancel."""
+
+from __future__ import annotations
+
+import base64
+import uuid
+from collections.abc import AsyncIterator
+from typing import Annotated, Literal
+
+import orjson
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import ORJSONResponse, StreamingResponse
+
+from qmesh.circuit.v1 import caller_pb2 as caller
+from qmesh.events.v1 import events_pb2 as events
+from qmesh.runtime.v1 import runtime_pb2 as runtime
+from qmesh_gateway.domain import documents
+from qmesh_gateway.domain.problems import ProblemError
+from qmesh_gateway.state import GatewayState, caller_of, state_of
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+Caller = Annotated[caller.Caller, Depends(caller_of)]
+Status = Literal["QUEUED", "COMPILING", "RESERVING", "EXECUTING", "COMPLETED", "FAILED", "CANCELED"]
+_DETAIL = {
+    "full": runtime.RESULT_DETAIL_FULL,
+    "summary": runtime.RESULT_DETAIL_SUMMARY,
+    "none": runtime.RESULT_DETAIL_UNSPECIFIED,
+}
+
+
+def known_id(value: str, what: str = "job") -> str:
+    """An id in canonical form.
+
+    Raises:
+        ProblemError: 404; nothing can have this id.
+    """
+    try:
+        return str(uuid.UUID(value))
+    except ValueError:
+        raise ProblemError(404, "NOT_FOUND", f"there is no {what} with this id") from None
+
+
+@router.get("", operation_id="listJobs")
+async def list_jobs(
+    request: Request,
+    who: Caller,
+    status: Annotated[list[Status] | None, Query()] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Annotated[str, Query(max_length=200)] = "",
+) -> ORJSONResponse:
+    """Jobs, newest first."""
+    state = state_of(request)
+    message = runtime.ListJobsRequest(
+        caller=who,
+        statuses=[events.JobStatus.Value(f"JOB_STATUS_{name}") for name in status or []],
+        limit=limit,
+        cursor=cursor,
+    )
+    answer = await state.clients.runtime.ListJobs(message, timeout=state.clients.timeout)
+    headers = {}
+    if answer.next_cursor:
+        headers["link"] = f'</api/v1/jobs?limit={limit}&cursor={answer.next_cursor}>; rel="next"'
+    return ORJSONResponse(
+        {
+            "jobs": [documents.job(job, result=False) for job in answer.jobs],
+            "next_cursor": answer.next_cursor or None,
+        },
+        headers=headers,
+    )
+
+
+@router.get("/{job_id}", operation_id="getJob")
+async def get_job(
+    request: Request,
+    job_id: str,
+    who: Caller,
+    result_detail: Literal["full", "summary", "none"] = "full",
+) -> ORJSONResponse:
+    """One job with its result."""
+    state = state_of(request)
+    message = runtime.GetJobRequest(caller=who, job_id=known_id(job_id), detail=_DETAIL[result_detail])
+    answer = await state.clients.runtime.GetJob(message, timeout=state.clients.timeout)
+    return ORJSONResponse(documents.job(answer.job))
+
+
+@router.post("/{job_id}/cancel", operation_id="cancelJob")
+async def cancel_job(request: Request, job_id: str, who: Caller) -> ORJSONResponse:
+    """Asks for the end of a job; 409 when it has already ended."""
+    state = state_of(request)
+    message = runtime.CancelJobRequest(caller=who, job_id=known_id(job_id))
+    answer = await state.clients.runtime.CancelJob(message, timeout=state.clients.timeout)
+    return ORJSONResponse(documents.job(answer.job, result=False))
+
+
+@router.get("/{job_id}/shots", operation_id="getShots")
+async def get_shots(
+    request: Request, job_id: str, who: Caller, parameter_set: Annotated[int, Query(ge=0, le=999)] = 0
+) -> ORJSONResponse:
+    """Packed bit columns: one bit a shot, least significant bit of the first byte first, base64."""
+    state = state_of(request)
+    message = runtime.GetShotsRequest(caller=who, job_id=known_id(job_id), parameter_set=parameter_set)
+    columns: list[dict[str, object]] = []
+    shots = 0
+    async for part in state.clients.runtime.GetShots(message, timeout=state.clients.timeout):
+        shots = part.shots
+        columns.append({"bit": part.bit, "column": base64.b64encode(part.column).decode("ascii")})
+    return ORJSONResponse({"job_id": job_id, "shots": shots, "columns": columns})
+
+
+@router.get(
+    "/{job_id}/events",
+    operation_id="streamJobEvents",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"text/event-stream": {}}, "description": "Events as they happen."}},
+)
+async def stream_events(
+    request: Request, job_id: str, who: Caller, after: Annotated[int, Query(ge=0, lt=2**63)] = 0
+) -> StreamingResponse:
+    """Every event of a job above a sequence, without gaps; resume with `after` or `Last-Event-ID`."""
+    state = state_of(request)
+    known = known_id(job_id)
+    resume = request.headers.get("last-event-id", "")
+    first = int(resume) if resume.isdigit() and len(resume) < 19 else after  # noqa: PLR2004 - digits of 2**63
+    probe = runtime.GetJobRequest(caller=who, job_id=known)
+    await state.clients.runtime.GetJob(probe, timeout=state.clients.timeout)
+    return StreamingResponse(
+        _frames(state, who, known, first),
+        media_type="text/event-stream",
+        headers={"cache-control": "no-store", "x-accel-buffering": "no"},
+    )
+
+
+async def _frames(
+    state: GatewayState, who: caller.Caller, job_id: str, after: int
+) -> AsyncIterator[bytes]:
+    async for event in state.live.stream(who, job_id, after):
+        if event is None:
+            yield b": still here\n\n"
+            continue
+        data = orjson.dumps(documents.event(event))
+        yield b"id: %d\nevent: job\ndata: %s\n\n" % (event.sequence, data)

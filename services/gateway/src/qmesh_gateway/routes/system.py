@@ -1,0 +1,63 @@
+"""GET /health, /ready and the index."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import ORJSONResponse
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from qmesh_gateway import __version__
+from qmesh_gateway.state import state_of
+from qmesh_kit.errors import ServiceError
+from qmesh_kit.rpc import RpcChannel
+
+router = APIRouter(tags=["system"])
+
+_REQUIRED = frozenset({"runtime", "planner", "registry", "reservation"})
+
+
+@router.get("/health", operation_id="getHealth")
+async def health(request: Request) -> ORJSONResponse:
+    """This process only; asks no dependency."""
+    state = state_of(request)
+    return ORJSONResponse(
+        {
+            "status": "ok",
+            "service": "gateway",
+            "environment": state.settings.environment,
+            "version": __version__,
+            "uptime_seconds": round(time.monotonic() - state.started, 3),
+        }
+    )
+
+
+async def _probe(name: str, channel: RpcChannel) -> dict[str, Any]:
+    try:
+        answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=1.0)
+    except ServiceError as error:
+        return {"name": name, "mode": "grpc", "reachable": False, "message": error.message}
+    serving = answer.status == health_pb2.HealthCheckResponse.SERVING
+    return {"name": name, "mode": "grpc", "reachable": serving, "message": "" if serving else "not serving"}
+
+
+@router.get("/ready", operation_id="getReady")
+async def ready(request: Request) -> ORJSONResponse:
+    """Probes every dependency; 503 names what is missing."""
+    state = state_of(request)
+    probes = list(
+        await asyncio.gather(*(_probe(name, channel) for name, channel in state.clients.channels.items()))
+    )
+    connected = state.bus.connected
+    probes.append(
+        {"name": "nats", "mode": "nats", "reachable": connected, "message": "" if connected else "not connected"}
+    )
+    missing = [p["name"] for p in probes if not p["reachable"]]
+    blocking = [name for name in missing if name in _REQUIRED or name == "nats"]
+    return ORJSONResponse(
+        {"status": "degraded" if missing else "ready", "missing": missing, "dependencies": probes},
+        status_code=503 if blocking else 200,
+    )

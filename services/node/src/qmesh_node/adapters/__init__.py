@@ -1,0 +1,1 @@
+"""Borders of the node: libp2p, files, metrics."""

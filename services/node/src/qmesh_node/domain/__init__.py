@@ -1,0 +1,1 @@
+"""Pure execution: ensembles, kernels, draws, readout, stored versions."""

@@ -1,0 +1,1 @@
+"""Borders of the runtime: gRPC, PostgreSQL, NATS, libp2p."""

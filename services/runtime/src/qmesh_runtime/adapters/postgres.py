@@ -1,0 +1,235 @@
+"""Jobs in PostgreSQL: the truth. Every write after the submit carries the job's fence."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from psycopg import AsyncCursor
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool
+
+from qmesh.events.v1 import events_pb2 as events
+from qmesh.runtime.v1 import runtime_pb2 as runtime
+from qmesh_kit.errors import ServiceError
+from qmesh_kit.sql.writer import GroupWriter
+from qmesh_runtime.adapters import statements as sql
+from qmesh_runtime.adapters.rows import job_of, merge
+from qmesh_runtime.domain.history import status_name
+from qmesh_runtime.ports import Change, Claim, NewJob, RecordRow, StaleClaimError
+
+Item = NewJob | Change
+_DEADLINE = 10.0
+
+
+class PostgresJobStore:
+    """Jobs, history, records and outbox; writes are grouped into few transactions."""
+
+    def __init__(self, pool: AsyncConnectionPool, owner: str, lease_seconds: float) -> None:
+        """Takes the pool, the name of this replica, and the length of its leases."""
+        self._pool = pool
+        self._owner = owner
+        self._lease = lease_seconds
+        self._writer: GroupWriter[Item, Any] = GroupWriter(pool, self._apply)
+        self.on_commit: list[Any] = []
+
+    @property
+    def writer(self) -> GroupWriter[Item, Any]:
+        """The group-commit writer; runs inside the service's task group."""
+        return self._writer
+
+    async def submit(self, job: NewJob) -> tuple[runtime.Job, bool]:
+        """Makes a job durable; an idempotent repeat gives the first job."""
+        async with asyncio.timeout(_DEADLINE):
+            inserted = await self._writer.submit(job)
+            if inserted:
+                return await self.get(job.tenant_id, job.job_id, runtime.RESULT_DETAIL_UNSPECIFIED), False
+            return await self._existing(job), True
+
+    async def _existing(self, job: NewJob) -> runtime.Job:
+        row = await self._one(sql.BY_KEY, {"tenant": job.tenant_id, "key": job.idempotency_key})
+        if row is None:
+            raise ServiceError("UNAVAILABLE", "the job was not stored; submit it again", status="UNAVAILABLE")
+        if bytes(row[1]) != job.body_digest:
+            raise ServiceError(
+                "IDEMPOTENCY_MISMATCH",
+                "this idempotency key was used with another body",
+                status="ALREADY_EXISTS",
+            )
+        return await self.get(job.tenant_id, str(row[0]), runtime.RESULT_DETAIL_UNSPECIFIED)
+
+    async def get(self, tenant_id: str, job_id: str, detail: int) -> runtime.Job:
+        """One job of a tenant."""
+        column = {runtime.RESULT_DETAIL_FULL: "result", runtime.RESULT_DETAIL_SUMMARY: "summary"}.get(
+            runtime.ResultDetail.ValueType(detail), "NULL::bytea"
+        )
+        row = await self._one(sql.GET.format(result=column), {"tenant": tenant_id, "job": job_id})
+        if row is None:
+            raise not_found(job_id)
+        return job_of(row)
+
+    async def list(
+        self, tenant_id: str, statuses: Sequence[int], limit: int, before: tuple[datetime, str] | None
+    ) -> list[runtime.Job]:
+        """Jobs of a tenant, newest first."""
+        rows = await self._all(
+            sql.LIST,
+            {
+                "tenant": tenant_id,
+                "statuses": [status_name(status) for status in statuses] or None,
+                "limit": limit,
+                "before": before[0] if before else None,
+                "before_id": before[1] if before else None,
+            },
+        )
+        return [job_of(row) for row in rows]
+
+    async def request_cancel(self, tenant_id: str, job_id: str) -> runtime.Job:
+        """Notes the wish to cancel."""
+        row = await self._one(sql.CANCEL, {"tenant": tenant_id, "job": job_id})
+        job = await self.get(tenant_id, job_id, runtime.RESULT_DETAIL_UNSPECIFIED)
+        if row is None:
+            raise ServiceError(
+                "CONFLICT",
+                f"the job has already ended as {status_name(job.status)}",
+                status="FAILED_PRECONDITION",
+            )
+        return job
+
+    async def history(self, tenant_id: str, job_id: str, after: int) -> tuple[list[events.JobEvent], bool]:
+        """Events above a sequence, and whether the job has ended."""
+        final = await self._one(sql.FINAL, {"tenant": tenant_id, "job": job_id})
+        if final is None:
+            raise not_found(job_id)
+        rows = await self._all(sql.HISTORY, {"job": job_id, "after": after})
+        return [events.JobEvent.FromString(row[0]) for row in rows], bool(final[0])
+
+    async def shots(self, tenant_id: str, job_id: str, parameter_set: int) -> tuple[dict[int, bytes], int]:
+        """Packed final columns by bit, and the number of shots."""
+        row = await self._one(sql.FINAL, {"tenant": tenant_id, "job": job_id})
+        if row is None:
+            raise not_found(job_id)
+        if row[1] != "COMPLETED":
+            raise ServiceError("CONFLICT", f"the job is {row[1]}; shots exist when it is COMPLETED",
+                               status="FAILED_PRECONDITION")
+        low = parameter_set << 16
+        rows = await self._all(sql.COLUMNS, {"job": job_id, "low": low, "high": low + 65535})
+        return {int(number) - low: bytes(column) for number, column in rows}, int(row[2])
+
+    async def claim(self, job_ids: Sequence[str], limit: int) -> list[Claim]:
+        """Takes the lease of jobs that nobody holds."""
+        statement = sql.CLAIM if job_ids else sql.SWEEP
+        rows = await self._all(
+            statement,
+            {"ids": list(job_ids), "owner": self._owner, "lease": self._lease, "limit": limit},
+        )
+        return [
+            Claim(
+                job_id=str(row[0]),
+                tenant_id=row[1],
+                fence=row[2],
+                status=events.JobStatus.Value(f"JOB_STATUS_{row[3]}"),
+                claims=row[4],
+                last_sequence=row[5],
+                deadline=row[6].timestamp(),
+                cancel_requested=row[7],
+                plan_ids=tuple(row[8]),
+                request=bytes(row[9]),
+            )
+            for row in rows
+        ]
+
+    async def heartbeat(self, job_ids: Sequence[str]) -> set[str]:
+        """Extends leases; returns the jobs still held."""
+        rows = await self._all(
+            sql.HEARTBEAT, {"ids": list(job_ids), "owner": self._owner, "lease": self._lease}
+        )
+        return {str(row[0]) for row in rows}
+
+    async def let_go(self, job_ids: Sequence[str]) -> None:
+        """Gives leases back at once."""
+        await self._all(sql.LET_GO, {"ids": list(job_ids), "owner": self._owner})
+
+    async def records(self, job_id: str) -> list[RecordRow]:
+        """All recorded answers of a job, oldest first."""
+        rows = await self._all(sql.RECORDS, {"job": job_id})
+        return [
+            RecordRow(str(r[0]), str(r[1]), r[2], r[3], r[4], r[5], tuple(r[6]), bytes(r[7]), bytes(r[8]))
+            for r in rows
+        ]
+
+    def enqueue(self, change: Change) -> asyncio.Future[Any]:
+        """Makes a change durable soon, in the order of the calls; the future ends with the commit."""
+        return self._writer.enqueue(change)
+
+    async def write(self, change: Change) -> None:
+        """Makes a change durable."""
+        async with asyncio.timeout(_DEADLINE):
+            await self.enqueue(change)
+
+    async def drain_outbox(self, limit: int) -> list[tuple[int, str, bytes]]:
+        """Oldest doorbell rows: (id, subject, payload)."""
+        rows = await self._all(sql.OUTBOX_TAKE, {"limit": limit})
+        return [(row[0], row[1], bytes(row[2])) for row in rows]
+
+    async def outbox_done(self, ids: Sequence[int]) -> None:
+        """Forgets doorbell rows that were published."""
+        await self._all(sql.OUTBOX_DONE, {"ids": list(ids)})
+
+    async def _apply(self, cursor: AsyncCursor[TupleRow], items: Sequence[Item]) -> list[Any]:
+        """One transaction: new jobs, then changes under their fences."""
+        results: list[Any] = [None] * len(items)
+        new = [(i, item) for i, item in enumerate(items) if isinstance(item, NewJob)]
+        changes = [(i, item) for i, item in enumerate(items) if isinstance(item, Change)]
+        if new:
+            inserted = await self._insert(cursor, [job for _, job in new])
+            for index, job in new:
+                results[index] = job.job_id in inserted
+        if changes:
+            held = await self._update(cursor, [change for _, change in changes])
+            for index, change in changes:
+                if (change.job_id, change.fence) not in held:
+                    results[index] = StaleClaimError(f"job {change.job_id} is not this runtime's any more")
+        return results
+
+    async def _insert(self, cursor: AsyncCursor[TupleRow], jobs: Sequence[NewJob]) -> set[str]:
+        await cursor.execute(sql.INSERT_JOBS, sql.job_arrays(jobs))
+        inserted = {str(row[0]) for row in await cursor.fetchall()}
+        first = [job.event for job in jobs if job.job_id in inserted]
+        if first:
+            await cursor.execute(sql.INSERT_EVENTS, sql.event_arrays([(event, 0) for event in first]))
+            await cursor.execute(sql.OUTBOX_PUT, sql.wake_arrays([job for job in jobs if job.job_id in inserted]))
+        return inserted
+
+    async def _update(self, cursor: AsyncCursor[TupleRow], changes: Sequence[Change]) -> set[tuple[str, int]]:
+        merged = merge(changes)
+        await cursor.execute(sql.UPDATE_JOBS, sql.change_arrays(merged))
+        held = {(str(row[0]), int(row[1])) for row in await cursor.fetchall()}
+        kept = [change for change in changes if (change.job_id, change.fence) in held]
+        history = [(event, change.fence) for change in kept for event in change.events]
+        if history:
+            await cursor.execute(sql.INSERT_EVENTS, sql.event_arrays(history))
+        records = [(change, row) for change in kept for row in change.records]
+        if records:
+            await cursor.execute(sql.INSERT_RECORDS, sql.record_arrays(records))
+            await cursor.execute(sql.INSERT_FRAGMENTS, sql.fragment_arrays(records))
+        columns = [(change, number, column) for change in kept for number, column in change.columns.items()]
+        if columns:
+            await cursor.execute(sql.INSERT_COLUMNS, sql.column_arrays(columns))
+        return held
+
+    async def _all(self, statement: str, parameters: dict[str, Any]) -> list[TupleRow]:
+        async with asyncio.timeout(_DEADLINE), self._pool.connection() as connection:
+            cursor = await connection.execute(statement.encode(), parameters)
+            return await cursor.fetchall() if cursor.description else []
+
+    async def _one(self, statement: str, parameters: dict[str, Any]) -> TupleRow | None:
+        rows = await self._all(statement, parameters)
+        return rows[0] if rows else None
+
+
+def not_found(job_id: str) -> ServiceError:
+    """No such job, or another tenant's."""
+    return ServiceError("NOT_FOUND", f"there is no job {job_id}", status="NOT_FOUND")

@@ -1,0 +1,138 @@
+"""Ends a job well: counts from the nodes' columns, insight from the analyzer, one durable result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import orjson
+
+from qmesh.circuit.v1 import circuit_pb2 as circuit
+from qmesh.events.v1 import events_pb2 as events
+from qmesh.runtime.v1 import runtime_pb2 as runtime
+from qmesh_runtime.application.execution import PassContext
+from qmesh_runtime.application.insight import Insight, header_of
+from qmesh_runtime.application.recording import JobRecorder
+from qmesh_runtime.domain import result as documents
+from qmesh_runtime.domain.counts import counts_of, final_columns, join_columns
+from qmesh_runtime.domain.history import JobHistory
+from qmesh_runtime.domain.requests import RunState
+from qmesh_runtime.ports import Claim, JobStore
+
+
+class Finisher:
+    """Makes the result of an executed plan durable."""
+
+    def __init__(
+        self, store: JobStore, insight: Insight, recorder: JobRecorder, history: JobHistory, claim: Claim
+    ) -> None:
+        """Takes what the job has gathered."""
+        self._store = store
+        self._insight = insight
+        self._recorder = recorder
+        self._history = history
+        self._claim = claim
+
+    async def complete(
+        self,
+        context: PassContext,
+        request: runtime.SubmitRequest,
+        forms: Mapping[int, circuit.Circuit],
+        runs: Sequence[RunState],
+        reservations: Mapping[str, str],
+    ) -> None:
+        """Forms counts, asks for the analysis, and enters COMPLETED."""
+        insights: list[dict[str, object]] = []
+        columns: dict[int, bytes] = {}
+        for number, form in forms.items():
+            passes = [run for run in runs if run.key.parameter_set == number]
+            final = _final(form, passes)
+            columns.update({(number << 16) + bit: column for bit, column in enumerate(final)})
+            insights.append(await self._analyze(context, request, form, passes, final))
+        document = self._document(context, request, insights, reservations)
+        change = self._history.enter(events.JOB_STATUS_COMPLETED)
+        change.result = orjson.dumps(document)
+        change.summary = orjson.dumps(documents.summary(document))
+        change.columns = columns
+        await self._recorder.settle()
+        await self._store.write(change)
+
+    async def _analyze(
+        self,
+        context: PassContext,
+        request: runtime.SubmitRequest,
+        form: circuit.Circuit,
+        passes: Sequence[RunState],
+        final: Sequence[bytes],
+    ) -> dict[str, object]:
+        plan = context.compiled.plan
+        counts = counts_of(form, final, request.shots)
+        header = header_of(
+            self._claim,
+            form,
+            plan,
+            counts=counts,
+            shots=request.shots,
+            observables=request.observables,
+            estimated=documents.estimated_fidelity(self._recorder.truths),
+            noise=request.noise,
+            columns={
+                version: join_columns([(run.columns[version], run.key.shots) for run in passes])
+                for version in passes[0].columns
+            },
+        )
+        response, failure = await self._insight.analyze(
+            self._claim, plan, header, passes[0].refs if len(passes) == 1 else {}, context.addresses()
+        )
+        insight = documents.quantum_result(form, counts, request.shots, response, failure)
+        self._recorder.write(
+            self._history.event(
+                events.JOB_EVENT_TYPE_ANALYZED,
+                error=events.JobError(code=failure, message="the analysis is unavailable") if failure else None,
+            )
+        )
+        return insight
+
+    def _document(
+        self,
+        context: PassContext,
+        request: runtime.SubmitRequest,
+        insights: Sequence[dict[str, object]],
+        reservations: Mapping[str, str],
+    ) -> dict[str, object]:
+        plan = context.compiled.plan
+        document: dict[str, object] = {
+            "quantum_result": insights[0],
+            "fragment_results": documents.fragment_results(
+                plan, self._recorder.truths, self._recorder.node_names(), reservations
+            ),
+            "plan_id": plan.plan_id,
+            "parent_plan_id": plan.parent_plan_id or None,
+            "generation": plan.generation,
+            "snapshot_id": plan.snapshot_id,
+            "seed": str(request.seed),
+            "shots": request.shots,
+            "noise": request.noise,
+            "predicted_fidelity": plan.predicted_fidelity,
+            "makespan_ns": plan.makespan_ns,
+            "ebits": {
+                "total": plan.ebit_summary.total,
+                "raw_pairs": plan.ebit_summary.raw_pairs,
+                "per_link": [
+                    {"link": [link.node_a, link.node_b], "ebits": link.ebits}
+                    for link in plan.ebit_summary.per_link
+                ],
+            },
+            "failed_attempts": self._recorder.failures,
+            "warnings": list(plan.warnings),
+        }
+        if len(insights) > 1:
+            document["parameter_results"] = list(insights)
+        return document
+
+
+def _final(form: circuit.Circuit, passes: Sequence[RunState]) -> list[bytes]:
+    """Packed final column of each classical bit over all shots."""
+    by_pass = [(final_columns(form, run.columns, run.key.shots), run.key.shots) for run in passes]
+    return [
+        join_columns([(columns[bit], shots) for columns, shots in by_pass]) for bit in range(form.num_bits)
+    ]

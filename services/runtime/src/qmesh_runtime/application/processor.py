@@ -1,0 +1,291 @@
+"""Takes one claimed job from where its history stands to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+
+import structlog
+
+from qmesh.circuit.v1 import caller_pb2 as caller
+from qmesh.circuit.v1 import circuit_pb2 as circuit
+from qmesh.events.v1 import events_pb2 as events
+from qmesh.planner.v1 import planner_pb2 as planner
+from qmesh.runtime.v1 import runtime_pb2 as runtime
+from qmesh_kit.errors import ServiceError
+from qmesh_model import wire
+from qmesh_model.errors import MeshError
+from qmesh_runtime.application.execution import Directory, PassContext, PlanPass, ReplanNeededError
+from qmesh_runtime.application.finish import Finisher
+from qmesh_runtime.application.insight import Insight
+from qmesh_runtime.application.recording import JobRecorder
+from qmesh_runtime.application.reserving import JobReservations
+from qmesh_runtime.domain.history import JobHistory
+from qmesh_runtime.domain.policy import RetryPolicy
+from qmesh_runtime.domain.requests import BlockRequests, JobFrame, RunKey, RunState
+from qmesh_runtime.domain.slices import passes_of
+from qmesh_runtime.ports import (
+    Change,
+    Claim,
+    Compiled,
+    JobStore,
+    Nodes,
+    Observations,
+    Planner,
+    Reservations,
+    StaleClaimError,
+)
+
+log = structlog.get_logger()
+
+_POISON_CLAIMS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that a job needs from outside."""
+
+    store: JobStore
+    planner: Planner
+    reservations: Reservations
+    nodes: Nodes
+    directory: Directory
+    insight: Insight
+    observations: Observations
+    policy: RetryPolicy = field(default_factory=RetryPolicy)
+
+
+class JobProcessor:
+    """One claimed job."""
+
+    def __init__(self, services: Services, claim: Claim) -> None:
+        """Takes the claim; nothing is done yet."""
+        self._services = services
+        self._claim = claim
+        self._request = runtime.SubmitRequest.FromString(claim.request)
+        self._history = JobHistory(claim)
+        self._reservations = JobReservations(
+            services.reservations, claim, self._request.min_fidelity if self._request.noise else 0.0
+        )
+        self._recorder = JobRecorder(services.store, self._history, services.observations, claim)
+        self._bound: dict[int, circuit.Circuit] = {}
+        self._used: set[str] = set()
+
+    async def process(self) -> None:
+        """Runs the job to COMPLETED, FAILED or CANCELED, unless another runtime takes it.
+
+        Raises:
+            StaleClaimError: another runtime owns the job; nothing more may be written.
+        """
+        try:
+            if self._claim.claims >= _POISON_CLAIMS:
+                raise MeshError("POISON", f"given up after {self._claim.claims} claims without progress")
+            if self._claim.cancel_requested:
+                await self._end(events.JOB_STATUS_CANCELED)
+                return
+            async with asyncio.timeout(max(0.0, self._claim.deadline - time.time())):
+                await self._run()
+        except TimeoutError:
+            await self._fail("DEADLINE_EXCEEDED", f"not done after {self._request.timeout_seconds:g} s")
+        except (MeshError, ServiceError) as error:
+            await self._fail(error.code, error.message)
+        except BaseExceptionGroup as several:
+            await self._fail_group(several)
+
+    async def cancel(self) -> None:
+        """Ends the job by the user's wish; the caller has stopped `process` before."""
+        self._history.add(change := self._history.change(), events.JOB_EVENT_TYPE_CANCEL_REQUESTED)
+        await self._services.store.write(change)
+        await self._end(events.JOB_STATUS_CANCELED)
+
+    async def _run(self) -> None:
+        compiled, resumed = await self._plan()
+        excluded: set[str] = set()
+        for generation in range(compiled.plan.generation, self._services.policy.replans + 1):
+            try:
+                await self._execute(compiled, resumed=resumed)
+                return
+            except ReplanNeededError as need:
+                excluded |= need.excluded
+                await self._reservations.give_back("replanned")
+                compiled = await self._replan(compiled, generation + 1, excluded, need)
+                resumed = False
+        raise MeshError("UNAVAILABLE", f"no plan held after {self._services.policy.replans} replans")
+
+    async def _plan(self) -> tuple[Compiled, bool]:
+        """The plan to execute, and whether it is one that an earlier owner began."""
+        if self._claim.plan_ids:
+            compiled = await self._services.planner.get(self._claim.tenant_id, self._claim.plan_ids[-1])
+            self._recorder.planned(compiled)
+            if await self._reservations.take_over(compiled):
+                if self._history.status == events.JOB_STATUS_RESERVING:
+                    await self._services.store.write(self._history.enter(events.JOB_STATUS_EXECUTING))
+                return compiled, True
+            if self._history.status == events.JOB_STATUS_EXECUTING:
+                await self._reservations.take(compiled, self._claim.deadline - time.time())
+                return compiled, True
+        else:
+            if self._history.status == events.JOB_STATUS_QUEUED:
+                self._recorder.write(self._history.enter(events.JOB_STATUS_COMPILING))
+            compiled = await self._compile(0, "", set())
+            change = self._history.enter(events.JOB_STATUS_RESERVING)
+            self._planned(change, compiled)
+            self._recorder.write(change)
+        return await self._reserve(compiled), False
+
+    async def _reserve(self, compiled: Compiled) -> Compiled:
+        made = await self._reservations.take(compiled, self._claim.deadline - time.time())
+        change = self._history.enter(events.JOB_STATUS_EXECUTING)
+        self._history.add(
+            change,
+            events.JOB_EVENT_TYPE_RESERVED,
+            detail={"reservations": {item.line.node_id: item.reservation_id for item in made}},
+        )
+        await self._services.store.write(change)
+        return compiled
+
+    def _planned(self, change: Change, compiled: Compiled) -> None:
+        plan = compiled.plan
+        self._recorder.planned(compiled)
+        change.plan_id = plan.plan_id
+        self._history.add(
+            change,
+            events.JOB_EVENT_TYPE_PLANNED if not plan.generation else events.JOB_EVENT_TYPE_REPLANNED,
+            detail={
+                "plan_id": plan.plan_id,
+                "parent_plan_id": plan.parent_plan_id or None,
+                "snapshot_id": plan.snapshot_id,
+                "fragments": len(plan.fragments),
+                "blocks": len(plan.blocks),
+                "ebits": plan.ebit_summary.total,
+            },
+        )
+
+    async def _compile(self, generation: int, parent: str, excluded: set[str]) -> Compiled:
+        request = self._request
+        return await self._services.planner.compile(
+            planner.CompileRequest(
+                caller=caller.Caller(tenant_id=self._claim.tenant_id, principal="runtime"),
+                circuit=request.circuit,
+                strategy=request.strategy,
+                shots=request.shots,
+                noise=request.noise,
+                min_fidelity=request.min_fidelity if request.noise else 0.0,
+                precision=request.precision,
+                excluded_nodes=sorted(excluded),
+                parent_plan_id=parent,
+                generation=generation,
+                job_id=self._claim.job_id,
+            )
+        )
+
+    async def _replan(
+        self, compiled: Compiled, generation: int, excluded: set[str], need: ReplanNeededError
+    ) -> Compiled:
+        log.info("replan", job_id=self._claim.job_id, generation=generation, cause=need.cause)
+        if generation > self._services.policy.replans:
+            raise MeshError("UNAVAILABLE", f"given up after {generation - 1} replans: {need.cause}")
+        new = await self._compile(generation, compiled.plan.plan_id, excluded)
+        change = self._history.change()
+        self._planned(change, new)
+        await self._services.store.write(change)
+        await self._reservations.take(new, self._claim.deadline - time.time())
+        return new
+
+    async def _execute(self, compiled: Compiled, *, resumed: bool) -> None:
+        request = self._request
+        plan = compiled.plan
+        sets = max(1, len(request.parameter_sets))
+        runs = [
+            RunState(RunKey(number, index, first, count))
+            for number in range(sets)
+            for index, (first, count) in enumerate(passes_of(request.shots, plan.slices))
+        ]
+        recorded = self._recorder.recorded()
+        self._recorder.begin(plan, len(runs))
+        if resumed:
+            await self._recorder.resume(plan, runs)
+        context = PassContext(
+            fence=self._claim.fence,
+            deadline=self._claim.deadline,
+            noise=request.noise,
+            compiled=compiled,
+            nodes=self._services.nodes,
+            tokens=self._reservations,
+            directory=self._services.directory,
+            recorder=self._recorder,
+            policy=self._services.policy,
+        )
+        self._used |= {candidate.node_id for block in plan.blocks for candidate in block.candidates}
+        requests: dict[int, BlockRequests] = {}
+        for run in runs:
+            number = run.key.parameter_set
+            if number not in requests:
+                requests[number] = BlockRequests(self._frame(), plan, self._form(number))
+            known = recorded.get((number, run.key.first_shot, run.key.shots), {})
+            await PlanPass(context, requests[number], run, known).run()
+        finisher = Finisher(
+            self._services.store, self._services.insight, self._recorder, self._history, self._claim
+        )
+        await finisher.complete(
+            context, request, {n: self._form(n) for n in range(sets)}, runs, self._reservations.ids
+        )
+        await self._tidy(context)
+
+    async def _tidy(self, context: PassContext) -> None:
+        """Lets nodes forget the job and closes its reservations; failures here cost memory, not truth."""
+        release = [
+            context.nodes.release(node_id, addresses, self._recorder.release_request())
+            for node_id, addresses in context.addresses().items()
+            if node_id in self._used and node_id not in context.gone
+        ]
+        results = await asyncio.gather(
+            self._reservations.mark_executed(), *release, return_exceptions=True
+        )
+        for result in results:
+            if isinstance(result, BaseException):
+                log.warning("tidying up failed", job_id=self._claim.job_id, error=repr(result))
+
+    def _form(self, number: int) -> circuit.Circuit:
+        """The circuit with one parameter set bound."""
+        if number not in self._bound:
+            form = self._request.circuit
+            if form.symbols:
+                values = dict(self._request.parameter_sets[number].values) if self._request.parameter_sets else {}
+                form = wire.to_proto(wire.from_proto(form).bind(values))
+            self._bound[number] = form
+        return self._bound[number]
+
+    def _frame(self) -> JobFrame:
+        return JobFrame(
+            job_id=self._claim.job_id,
+            tenant_id=self._claim.tenant_id,
+            seed=self._request.seed,
+            precision=self._request.precision,
+            min_fidelity=self._request.min_fidelity,
+            deadline=self._claim.deadline,
+        )
+
+    async def _fail_group(self, several: BaseExceptionGroup[BaseException]) -> None:
+        stale, rest = several.split(StaleClaimError)
+        if stale is not None:
+            raise StaleClaimError(str(stale))
+        log.error("job failed by an unexpected error", job_id=self._claim.job_id, error=repr(rest))
+        await self._fail("INTERNAL", "the runtime met an unexpected error; its log has the cause")
+
+    async def _fail(self, code: str, message: str) -> None:
+        log.warning("job failed", job_id=self._claim.job_id, code=code, reason=message)
+        await self._end(events.JOB_STATUS_FAILED, events.JobError(code=code, message=message))
+
+    async def _end(self, status: int, error: events.JobError | None = None) -> None:
+        self._history.progress.active = 0
+        change = self._history.enter(status)
+        if error is not None:
+            change.error = error
+            change.events[-1].error.CopyFrom(error)
+        await self._services.store.write(change)
+        try:
+            await self._reservations.give_back("job ended")
+        except ServiceError as refused:
+            log.warning("reservations not given back", job_id=self._claim.job_id, code=refused.code)

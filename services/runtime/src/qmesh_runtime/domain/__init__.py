@@ -1,0 +1,1 @@
+"""Pure rules of the runtime: counts, requests, versions, retry policy, result documents."""

@@ -1,0 +1,235 @@
+"""What the runtime needs from outside."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from qmesh.analyzer.v1 import analyzer_pb2 as analysis
+from qmesh.events.v1 import events_pb2 as events
+from qmesh.fabric.v1 import gate_pb2 as gate
+from qmesh.fabric.v1 import state_pb2 as state
+from qmesh.planner.v1 import plan_pb2 as planning
+from qmesh.planner.v1 import planner_pb2 as planner
+from qmesh.registry.v1 import registry_pb2 as registry
+from qmesh.reservation.v1 import reservation_pb2 as reservation
+from qmesh.runtime.v1 import runtime_pb2 as runtime
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job about to become durable."""
+
+    job_id: str
+    tenant_id: str
+    principal: str
+    request: bytes
+    preview: str
+    shots: int
+    priority: int
+    timeout_seconds: float
+    idempotency_key: str | None
+    body_digest: bytes
+    event: events.JobEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A job that this runtime owns until its lease ends."""
+
+    job_id: str
+    tenant_id: str
+    fence: int
+    status: int
+    claims: int
+    last_sequence: int
+    deadline: float
+    cancel_requested: bool
+    plan_ids: tuple[str, ...]
+    request: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RecordRow:
+    """A block's signed answer, recorded once."""
+
+    execution_id: str
+    plan_id: str
+    block_id: int
+    parameter_set: int
+    slice: int
+    node_id: str
+    fragment_ids: tuple[str, ...]
+    record: bytes
+    signature: bytes
+
+
+@dataclass(slots=True)
+class Change:
+    """One atomic step of a job under a fence; everything in it becomes durable together."""
+
+    job_id: str
+    tenant_id: str
+    fence: int
+    status: int
+    events: list[events.JobEvent] = field(default_factory=list)
+    records: list[RecordRow] = field(default_factory=list)
+    plan_id: str | None = None
+    progress: events.Progress | None = None
+    error: events.JobError | None = None
+    result: bytes | None = None
+    summary: bytes | None = None
+    columns: dict[int, bytes] = field(default_factory=dict)
+    advanced: bool = False
+
+
+class JobStore(Protocol):
+    """Durable jobs. Every write under a fence that is not the job's newest is refused."""
+
+    async def submit(self, job: NewJob) -> tuple[runtime.Job, bool]:
+        """Makes a job durable with its first event and outbox row; an idempotent repeat gives the first job."""
+        ...
+
+    async def get(self, tenant_id: str, job_id: str, detail: int) -> runtime.Job:
+        """One job of a tenant."""
+        ...
+
+    async def list(
+        self, tenant_id: str, statuses: Sequence[int], limit: int, before: tuple[datetime, str] | None
+    ) -> list[runtime.Job]:
+        """Jobs of a tenant, newest first."""
+        ...
+
+    async def request_cancel(self, tenant_id: str, job_id: str) -> runtime.Job:
+        """Notes the wish to cancel."""
+        ...
+
+    async def history(self, tenant_id: str, job_id: str, after: int) -> tuple[list[events.JobEvent], bool]:
+        """Events above a sequence, and whether the job has ended."""
+        ...
+
+    async def shots(self, tenant_id: str, job_id: str, parameter_set: int) -> tuple[dict[int, bytes], int]:
+        """Packed final columns by bit, and the number of shots."""
+        ...
+
+    async def claim(self, job_ids: Sequence[str], limit: int) -> list[Claim]:
+        """Takes the lease of jobs that nobody holds; without ids, of any such jobs."""
+        ...
+
+    async def heartbeat(self, job_ids: Sequence[str]) -> set[str]:
+        """Extends leases; returns the jobs still held."""
+        ...
+
+    async def let_go(self, job_ids: Sequence[str]) -> None:
+        """Gives leases back at once."""
+        ...
+
+    async def records(self, job_id: str) -> list[RecordRow]:
+        """All recorded answers of a job, oldest first."""
+        ...
+
+    async def write(self, change: Change) -> None:
+        """Makes a change durable.
+
+        Raises:
+            StaleClaimError: the fence is not the job's newest any more.
+        """
+        ...
+
+
+class StaleClaimError(Exception):
+    """This runtime does not own the job any more."""
+
+
+class PeerGoneError(Exception):
+    """The node cannot be reached, or went away during the call."""
+
+
+class CallTimeoutError(Exception):
+    """The node did not answer in time."""
+
+
+class Nodes(Protocol):
+    """The quantum service nodes over libp2p."""
+
+    async def execute(
+        self, node_id: str, addresses: Sequence[str], request: gate.ExecuteRequest, timeout_seconds: float
+    ) -> tuple[gate.ExecuteResponse, gate.ExecutionRecord]:
+        """Executes a block; the record's signature has been checked.
+
+        Raises:
+            PeerGoneError, CallTimeoutError: no answer.
+        """
+        ...
+
+    async def release(self, node_id: str, addresses: Sequence[str], request: gate.ReleaseRequest) -> None:
+        """Lets a node forget versions; a node that is gone has forgotten them."""
+        ...
+
+    async def fetch(
+        self, ref: state.ComponentRef, addresses: Sequence[str], fence: int, timeout_seconds: float
+    ) -> tuple[bytes, int]:
+        """Bytes of a final version, and how many of them are rows.
+
+        Raises:
+            PeerGoneError, CallTimeoutError: no answer.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A plan with what is needed to reach its nodes."""
+
+    plan: planning.Plan
+    nodes: Mapping[str, registry.Node]
+
+
+class Planner(Protocol):
+    """The planner service."""
+
+    async def compile(self, request: planner.CompileRequest) -> Compiled:
+        """Makes and stores a plan."""
+        ...
+
+    async def get(self, tenant_id: str, plan_id: str) -> planning.Plan:
+        """A stored plan."""
+        ...
+
+
+class Reservations(Protocol):
+    """The reservation service."""
+
+    async def reserve(self, request: reservation.ReserveRequest) -> list[reservation.Reservation]:
+        """Reserves all lines or none."""
+        ...
+
+    async def mark_executed(self, tenant_id: str, job_id: str, fence: int) -> None:
+        """Marks all live reservations of a job as used."""
+        ...
+
+    async def cancel(self, tenant_id: str, job_id: str, reason: str) -> None:
+        """Gives all live reservations of a job back."""
+        ...
+
+    async def extend(self, tenant_id: str, job_id: str, fence: int, ttl_ms: int) -> list[reservation.Reservation]:
+        """Live reservations of a job, extended and signed for a new claim."""
+        ...
+
+
+class Analyzer(Protocol):
+    """The analyzer service."""
+
+    async def analyze(self, parts: AsyncIterator[analysis.AnalyzeRequest]) -> analysis.AnalyzeResponse:
+        """Analyses one parameter set of one job."""
+        ...
+
+
+class Observations(Protocol):
+    """Where observed quality of nodes goes."""
+
+    def observe(self, observation: registry.Observation) -> None:
+        """Notes one observation; sent on in batches."""
+        ...
