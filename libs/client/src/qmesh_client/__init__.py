@@ -1,1 +1,3 @@
-"""Python SDK and qmesh command line."""
+"""Python SDK and `qmesh` command line."""
+
+__version__ = "0.1.0"

@@ -116,7 +116,7 @@ async def read[B: Body](request: Request, kind: type[B]) -> tuple[B, bytes]:
         ) from None
 
 
-_STRING = re.compile(rb'"(?:[^"\\\\]|\\\\.)*"', re.DOTALL)
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BRACKET = re.compile(rb"[\[\]{}]")
 
 

@@ -1,0 +1,128 @@
+"""One child process: started with a parent-death signal, its output in its log."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+
+from qmesh_local.plan import ProcessSpec
+
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class StartError(Exception):
+    """A process did not become ready; says which, and what its log ends with."""
+
+
+def _die_with_parent() -> None:
+    """Runs in the child before exec: the kernel ends it when the supervisor ends, however that happens."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+class Child:
+    """A process that the supervisor keeps."""
+
+    def __init__(self, spec: ProcessSpec, log: Path) -> None:
+        """Takes the specification and the log's path."""
+        self.spec = spec
+        self.log = log
+        self.state = "stopped"
+        self.restarts = 0
+        self.started_at = 0.0
+        self.wanted = True
+        self.reason = ""
+        self.recent: list[float] = []
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id while it runs."""
+        process = self._process
+        return process.pid if process is not None and process.returncode is None else None
+
+    async def start(self) -> None:
+        """Starts the process; readiness is waited for apart."""
+        if self.spec.ready_file is not None:
+            self.spec.ready_file.unlink(missing_ok=True)
+        self.state = "starting"
+        self.started_at = time.time()
+        user = self.spec.user
+        with self.log.open("ab") as output:
+            self._process = await asyncio.create_subprocess_exec(
+                *self.spec.argv,
+                env=self.spec.environment,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                preexec_fn=_die_with_parent,
+                start_new_session=True,
+                user=user[0] if user else None,
+                group=user[1] if user else None,
+                extra_groups=[] if user else None,
+            )
+
+    async def ended(self) -> int:
+        """Waits for the end of the process."""
+        if self._process is None:
+            return 0
+        return await self._process.wait()
+
+    async def ready(self, timeout_seconds: float) -> None:
+        """Waits until the process says that it is ready.
+
+        Raises:
+            StartError: it ended before, or took too long.
+        """
+        path = self.spec.ready_file
+        if path is not None:
+            deadline = time.monotonic() + timeout_seconds
+            while not path.exists():
+                if self.pid is None:
+                    raise StartError(f"{self.spec.name} ended while starting: {self.last_words()}")
+                if time.monotonic() > deadline:
+                    raise StartError(f"{self.spec.name} was not ready after {timeout_seconds:g} s: {self.last_words()}")
+                await asyncio.sleep(0.02)
+        self.state = "running"
+
+    async def stop(self, timeout_seconds: float) -> None:
+        """Asks the process to end, then makes it."""
+        process = self._process
+        if process is None or process.returncode is not None:
+            self.state = "stopped"
+            return
+        self.state = "stopping"
+        process.send_signal(self.spec.stop_signal)
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+        self.state = "stopped"
+
+    def last_words(self) -> str:
+        """The end of its log, for people."""
+        if not self.log.exists():
+            return "it wrote nothing"
+        with self.log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
+            lines = file.read().decode("utf-8", "replace").strip().splitlines()
+        return lines[-1][:400] if lines else "it wrote nothing"
+
+    def rss(self) -> int:
+        """Resident bytes of the process and its children."""
+        if self.pid is None:
+            return 0
+        try:
+            process = psutil.Process(self.pid)
+            family = [process, *process.children(recursive=True)]
+            return sum(member.memory_info().rss for member in family)
+        except psutil.Error:
+            return 0

@@ -1,0 +1,43 @@
+"""Ports on loopback: choosing one, and naming who holds one."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import psutil
+
+
+def holder_of(port: int, host: str = "127.0.0.1") -> str | None:
+    """Who listens on a port, for people; None when it is free."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return _owner(port)
+    return None
+
+
+def _owner(port: int) -> str:
+    try:
+        for connection in psutil.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+                process = psutil.Process(connection.pid)
+                return f"process {connection.pid} ({' '.join(process.cmdline())[:80] or process.name()})"
+    except psutil.Error:
+        pass  # other users' processes are not ours to see; the port is taken all the same
+    return "another process"
+
+
+def choose_port(memory: Path) -> int:
+    """A free port, the one of the last start where it is still free."""
+    if memory.exists():
+        last = memory.read_text().strip()
+        if last.isdigit() and holder_of(int(last)) is None:
+            return int(last)
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    memory.write_text(str(port))
+    return port

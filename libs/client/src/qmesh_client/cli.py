@@ -1,0 +1,275 @@
+"""The `qmesh` command: jobs and the mesh over HTTP; the local mesh's commands join by entry point."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import orjson
+import typer
+
+from qmesh_client import __version__, show
+from qmesh_client.exits import Exit
+from qmesh_client.mesh import TERMINAL, Mesh, MeshRefusedError, MeshUnreachableError
+from qmesh_client.progress import follow
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Distributed quantum services mesh.",
+    pretty_exceptions_enable=False,
+)
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+JobId = Annotated[str, typer.Argument(metavar="ID", help="Job id.")]
+_PANEL = "Mesh"
+
+
+@dataclass(slots=True)
+class Target:
+    """Where the mesh is."""
+
+    url: str | None = None
+
+
+def _version(*, value: bool) -> None:
+    if value:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    url: Annotated[str | None, typer.Option(envvar="QMESH_URL", help="Address of the gateway.")] = None,
+    *,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+) -> None:
+    """Options of all commands."""
+    context.obj = Target(url)
+
+
+def _mesh(context: typer.Context) -> Mesh:
+    return Mesh(context.obj.url)
+
+
+def emit(document: Any) -> None:
+    """Prints one JSON document on stdout."""
+    sys.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n")
+
+
+def read_circuit(file: Path) -> str:
+    """Text of a circuit; `-` is standard input."""
+    if str(file) == "-":
+        return sys.stdin.read()
+    try:
+        return file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"{file}: {getattr(error, 'strerror', None) or error}") from None
+
+
+@app.command(rich_help_panel=_PANEL)
+def submit(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="OpenQASM file; - is standard input.")],
+    shots: Annotated[int, typer.Option(help="Number of shots.")] = 1024,
+    seed: Annotated[int | None, typer.Option(help="Seed; drawn and recorded if absent.")] = None,
+    strategy: Annotated[str, typer.Option(help="cost, ebit or centralized.")] = "cost",
+    min_fidelity: Annotated[float, typer.Option(help="Least acceptable fidelity.")] = 0.8,
+    timeout: Annotated[float, typer.Option(help="Seconds until the job is given up.")] = 300.0,
+    idempotency_key: Annotated[str | None, typer.Option(help="Same key, same job.")] = None,
+    *,
+    noise: Annotated[bool, typer.Option("--noise/--ideal", help="Physics of the nodes on or off.")] = False,
+    watch: Annotated[bool, typer.Option(help="Wait for the end, with live progress.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Submit a circuit and show its result."""
+    text = read_circuit(file)
+    with _mesh(context) as mesh:
+        try:
+            job = mesh.submit(
+                text,
+                shots=shots,
+                seed=seed,
+                strategy=strategy,
+                min_fidelity=min_fidelity,
+                noise=noise,
+                timeout_s=timeout,
+                idempotency_key=idempotency_key,
+            )
+        except MeshRefusedError as error:
+            if error.problem.get("code") == "CIRCUIT_INVALID":
+                show.diagnostics(text, str(file), error.problem)
+                raise typer.Exit(Exit.REFUSED) from None
+            raise
+        if not watch:
+            emit(job) if as_json else typer.echo(job["job_id"])
+            return
+        follow(mesh, job["job_id"])
+        _finish(mesh.job(job["job_id"]), as_json=as_json, name=file.name)
+
+
+def _finish(job: dict[str, Any], *, as_json: bool, name: str = "") -> None:
+    emit(job) if as_json else show.result(job, name)
+    if job["status"] != "COMPLETED":
+        raise typer.Exit(Exit.FAILED)
+
+
+@app.command(rich_help_panel=_PANEL)
+def validate(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="OpenQASM file; - is standard input.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Say what the mesh understands of a circuit, without running it."""
+    text = read_circuit(file)
+    with _mesh(context) as mesh:
+        try:
+            answer = mesh.validate(text)
+        except MeshRefusedError as error:
+            if error.problem.get("code") != "CIRCUIT_INVALID":
+                raise
+            if as_json:
+                emit({"valid": False, "diagnostics": error.problem["errors"]})
+            else:
+                show.diagnostics(text, str(file), error.problem)
+            raise typer.Exit(Exit.REFUSED) from None
+    emit(answer) if as_json else show.validation(answer, str(file))
+
+
+@app.command(rich_help_panel=_PANEL)
+def jobs(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(help="At most this many.")] = 20,
+    status: Annotated[str | None, typer.Option(help="Only in this status.")] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs, newest first."""
+    with _mesh(context) as mesh:
+        found = mesh.jobs(limit, status)
+    emit({"jobs": found}) if as_json else show.jobs(found)
+
+
+@app.command(rich_help_panel=_PANEL)
+def job(context: typer.Context, job_id: JobId, *, as_json: AsJson = False) -> None:
+    """Show where one job stands."""
+    with _mesh(context) as mesh:
+        found = mesh.job(job_id, "summary")
+    emit(found) if as_json else show.job(found)
+
+
+@app.command(rich_help_panel=_PANEL)
+def watch(
+    context: typer.Context,
+    job_id: JobId,
+    after: Annotated[int, typer.Option(help="Only events above this sequence.")] = 0,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Follow a job until it ends; with --json, one event a line."""
+    with _mesh(context) as mesh:
+        last = None
+        if as_json:
+            for event in mesh.events(job_id, after):
+                last = event["status"]
+                sys.stdout.write(orjson.dumps(event).decode() + "\n")
+                sys.stdout.flush()
+        else:
+            last = follow(mesh, job_id, after)
+    if last in TERMINAL and last != "COMPLETED":
+        raise typer.Exit(Exit.FAILED)
+
+
+@app.command(rich_help_panel=_PANEL)
+def result(
+    context: typer.Context,
+    job_id: JobId,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show the result of a job."""
+    with _mesh(context) as mesh:
+        found = mesh.job(job_id)
+    if found["status"] not in TERMINAL:
+        show.error(f"job {job_id} is {found['status']}; follow it with 'qmesh watch {job_id}'")
+        raise typer.Exit(Exit.FAILED)
+    _finish(found, as_json=as_json)
+
+
+@app.command(rich_help_panel=_PANEL)
+def cancel(context: typer.Context, job_id: JobId, *, as_json: AsJson = False) -> None:
+    """Ask for the end of a job."""
+    with _mesh(context) as mesh:
+        found = mesh.cancel(job_id)
+    emit(found) if as_json else typer.echo(f"{job_id}: cancel asked for")
+
+
+@app.command(rich_help_panel=_PANEL)
+def plan(context: typer.Context, job_id: JobId, *, as_json: AsJson = False) -> None:
+    """Show the plan of a job: where each block goes, and why."""
+    with _mesh(context) as mesh:
+        plan_id = mesh.job(job_id, "none")["plan_id"]
+        if plan_id is None:
+            show.error(f"job {job_id} has no plan yet")
+            raise typer.Exit(Exit.FAILED)
+        found = mesh.plan(plan_id)
+        names = {s["node_id"]: s["node_name"] for s in mesh.services()["services"]}
+    emit(found) if as_json else show.plan(found, names)
+
+
+@app.command(rich_help_panel=_PANEL)
+def services(context: typer.Context, *, as_json: AsJson = False) -> None:
+    """List the services of the nodes that live."""
+    with _mesh(context) as mesh:
+        found = mesh.services()
+    emit(found) if as_json else show.services(found)
+
+
+@app.command(rich_help_panel=_PANEL)
+def topology(context: typer.Context, *, as_json: AsJson = False) -> None:
+    """Show nodes and measured links."""
+    with _mesh(context) as mesh:
+        found = mesh.topology()
+    emit(found) if as_json else show.topology(found)
+
+
+def _join() -> None:
+    for entry in entry_points(group="qmesh.commands"):
+        register: Callable[[typer.Typer], None] = entry.load()
+        register(app)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit code."""
+    command = typer.main.get_command(app)
+    try:
+        outcome = command.main(
+            args=list(arguments) if arguments is not None else None, prog_name="qmesh", standalone_mode=False
+        )
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.Abort:
+        show.error("interrupted")
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return Exit.USAGE
+    except MeshUnreachableError as error:
+        show.error(f"{error}\nIs it running? Start one with 'qmesh up', or set QMESH_URL.")
+        return Exit.UNREACHABLE
+    except MeshRefusedError as error:
+        show.refusal(error.problem)
+        return Exit.REFUSED
+    return outcome if isinstance(outcome, int) else Exit.DONE
+
+
+def main() -> None:
+    """Entry point."""
+    _join()
+    sys.exit(run())
