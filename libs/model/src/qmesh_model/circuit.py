@@ -10,7 +10,8 @@ from enum import IntEnum
 from functools import cached_property
 
 from qmesh_model.diagnostics import Diagnostic
-from qmesh_model.expression import Expression, Parameter, Symbol
+from qmesh_model.errors import MeshError
+from qmesh_model.parameters import Expression, Parameter, ParameterError, Symbol
 
 
 class Kind(IntEnum):
@@ -205,15 +206,20 @@ class Circuit:
 
 
 def _bound(parameter: Parameter, values: Mapping[str, float]) -> float:
-    return parameter.evaluate(values) if isinstance(parameter, Expression) else parameter
+    if not isinstance(parameter, Expression):
+        return parameter
+    try:
+        return parameter.evaluate(values)
+    except ParameterError as error:
+        raise MeshError("INVALID_ARGUMENT", f"a parameter has no value: {error}") from None
 
 
 def _write_parameter(out: bytearray, parameter: Parameter, order: Mapping[str, int]) -> None:
     if not isinstance(parameter, Expression):
         out += b"n" + struct.pack("<d", parameter + 0.0)
         return
-    out += b"e" + struct.pack("<I", len(parameter.steps))
-    for step in parameter.steps:
+    out += b"e" + struct.pack("<I", len(parameter.tokens))
+    for step in parameter.tokens:
         if isinstance(step, Symbol):
             name = step.name.encode()
             out += b"s" + struct.pack("<II", order.get(step.name, 0), len(name)) + name

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qmesh_model import gates
+from qmesh_model import gates, matrices
 from qmesh_model.circuit import Circuit, Kind, Operation
-from qmesh_model.expression import Expression
+from qmesh_model.parameters import Expression
 
 
 def dependencies(circuit: Circuit) -> tuple[tuple[int, ...], ...]:
@@ -59,4 +59,4 @@ def commute(a: Operation, b: Operation) -> bool:
 def _diagonal(operation: Operation) -> Callable[[int], bool]:
     values = tuple(p for p in operation.parameters if not isinstance(p, Expression))
     matrix = gates.matrix(operation.name, values)
-    return lambda qubit: gates.diagonal_on(matrix, operation.qubits.index(qubit))
+    return lambda qubit: matrices.is_diagonal_on(matrix, operation.qubits.index(qubit))

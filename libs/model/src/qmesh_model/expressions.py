@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
-from qmesh_model.expression import CONSTANTS, UNARY, Expression, Parameter, Symbol, apply_binary, apply_unary
+from qmesh_model.parameters import UNARY, Expression, Parameter, ParameterError, apply_binary, apply_unary
 from qmesh_model.lexer import Token
 from qmesh_model.limits import Limits
 
@@ -13,8 +14,17 @@ _RIGHT = frozenset({"**", "neg"})
 _FUNCTIONS = frozenset(UNARY) - {"neg"} | {"asin", "acos", "atan", "ceil"}
 _SPELLED = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "ceil": "ceiling", "log": "ln"}
 
+CONSTANTS: Mapping[str, float] = {
+    "pi": math.pi,
+    "\u03c0": math.pi,
+    "tau": math.tau,
+    "\u03c4": math.tau,
+    "euler": math.e,
+    "\u2107": math.e,
+}
+"""Constants of the language."""
+
 Fail = Callable[[str, str, Token, str], Exception]
-Step = float | Symbol | str
 
 
 class ExpressionReader:
@@ -41,7 +51,7 @@ class ExpressionReader:
         Reads to the first token out of `stops` at the expression's own level.
         """
         start = position
-        output: list[Step] = []
+        output: list[Parameter] = []
         operators: list[tuple[str, Token]] = []
         wants_value = True
         depth = 0
@@ -65,13 +75,13 @@ class ExpressionReader:
                 wants_value = True
             position += 1
         self._finish(start, position, output, operators, wants_value=wants_value)
-        return self._folded(output), position
+        return output[0], position
 
     def _deep(self, depth: int, token: Token) -> None:
         if depth > self._limits.nesting:
             raise self._fail("MESH104", f"parentheses nest at most {self._limits.nesting} deep", token, "")
 
-    def _value(self, token: Token, position: int, output: list[Step], operators: list[tuple[str, Token]]) -> bool:
+    def _value(self, token: Token, position: int, output: list[Parameter], operators: list[tuple[str, Token]]) -> bool:
         """Takes a value, sign or function; returns whether a value is still wanted."""
         if token.kind in {"int", "float"}:
             value = float(token.text)
@@ -88,7 +98,7 @@ class ExpressionReader:
         found = token.text or "the end of the text"
         raise self._fail("QASM203", f"expected a number, found '{found}'", token, "")
 
-    def _name(self, token: Token, position: int, output: list[Step], operators: list[tuple[str, Token]]) -> bool:
+    def _name(self, token: Token, position: int, output: list[Parameter], operators: list[tuple[str, Token]]) -> bool:
         name = token.text
         if name in _FUNCTIONS:
             follower = self._tokens[position + 1]
@@ -99,14 +109,14 @@ class ExpressionReader:
         if name in self._constants:
             output.append(self._constants[name])
         elif name in self._symbols:
-            output.append(Symbol(name))
+            output.append(Expression.symbol(name))
         elif name in CONSTANTS:
             output.append(CONSTANTS[name])
         else:
             raise self._fail("QASM301", f"'{name}' has no value here", token, "declare it as const or as input")
         return False
 
-    def _operator(self, token: Token, output: list[Step], operators: list[tuple[str, Token]]) -> None:
+    def _operator(self, token: Token, output: list[Parameter], operators: list[tuple[str, Token]]) -> None:
         name = "**" if token.text == "^" else token.text
         if token.kind != "op" or name not in _PRECEDENCE:
             raise self._fail("QASM203", f"expected an operator, found '{token.text}'", token, "")
@@ -119,31 +129,27 @@ class ExpressionReader:
             self._emit(output, operators.pop())
         operators.append((name, token))
 
-    def _close(self, output: list[Step], operators: list[tuple[str, Token]]) -> None:
+    def _close(self, output: list[Parameter], operators: list[tuple[str, Token]]) -> None:
         while operators[-1][0] != "(":
             self._emit(output, operators.pop())
         operators.pop()
         if operators and operators[-1][0] in UNARY and operators[-1][0] != "neg":
             self._emit(output, operators.pop())
 
-    def _emit(self, output: list[Step], entry: tuple[str, Token]) -> None:
-        """Applies an operator, folding constants at once."""
+    def _emit(self, output: list[Parameter], entry: tuple[str, Token]) -> None:
+        """Applies an operator; numbers fold at once."""
         name, token = entry
         try:
             if name in _PRECEDENCE and name != "neg":
-                right, left = output[-1], output[-2]
-                if isinstance(left, float) and isinstance(right, float):
-                    output[-2:] = [apply_binary(name, left, right)]
-                    return
-            elif isinstance(output[-1], float):
-                output[-1] = apply_unary(name, output[-1])
-                return
-        except ValueError as error:
+                right = output.pop()
+                output.append(apply_binary(name, output.pop(), right))
+            else:
+                output.append(apply_unary(name, output.pop()))
+        except ParameterError as error:
             raise self._fail("QASM310", f"this expression has no value: {error}", token, "") from None
-        output.append(name)
 
     def _finish(
-        self, start: int, position: int, output: list[Step], operators: list[tuple[str, Token]], *, wants_value: bool
+        self, start: int, position: int, output: list[Parameter], operators: list[tuple[str, Token]], *, wants_value: bool
     ) -> None:
         if wants_value:
             token = self._tokens[position]
@@ -154,9 +160,3 @@ class ExpressionReader:
             if entry[0] == "(":
                 raise self._fail("QASM203", "this parenthesis is not closed", entry[1], "add )")
             self._emit(output, entry)
-
-    @staticmethod
-    def _folded(output: list[Step]) -> Parameter:
-        if len(output) == 1 and isinstance(output[0], float):
-            return output[0]
-        return Expression(tuple(output))

@@ -11,8 +11,8 @@ def is_clifford(circuit: Circuit) -> bool:
     """Whether a stabilizer executor can run every operation."""
     for operation in circuit.operations:
         if operation.kind is Kind.GATE:
-            gate = gates.lookup(operation.name)
-            if gate is None or not gate.clifford:
+            values = gates.numeric(operation.parameters)
+            if values is None or not gates.is_clifford(operation.name, values):
                 return False
     return True
 

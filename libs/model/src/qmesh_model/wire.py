@@ -18,7 +18,7 @@ from qmesh_model.circuit import (
     Write,
 )
 from qmesh_model.errors import MeshError
-from qmesh_model.expression import Expression, Parameter, Symbol
+from qmesh_model.parameters import Expression, Parameter, Symbol, Token
 
 
 def to_proto(circuit: Circuit) -> pb.Circuit:
@@ -42,7 +42,7 @@ def _parameter(value: Parameter) -> pb.Parameter:
     if not isinstance(value, Expression):
         return pb.Parameter(value=value)
     tokens = []
-    for step in value.steps:
+    for step in value.tokens:
         if isinstance(step, Symbol):
             tokens.append(pb.ExpressionToken(symbol=step.name))
         elif isinstance(step, str):
@@ -101,21 +101,21 @@ def from_proto(message: pb.Circuit) -> Circuit:
             global_phase=_from_parameter(message.global_phase),
             language=message.language,
         )
-    except ValueError as error:
+    except ValueError as error:  # also ParameterError
         raise MeshError("INVALID_ARGUMENT", f"the circuit message makes no sense: {error}") from None
 
 
 def _from_parameter(message: pb.Parameter) -> Parameter:
     if message.WhichOneof("kind") != "expression":
         return message.value
-    steps: list[float | Symbol | str] = []
+    steps: list[Token] = []
     for token in message.expression.tokens:
         kind = token.WhichOneof("token")
         if kind == "symbol":
             steps.append(Symbol(token.symbol))
         else:
             steps.append(token.operator if kind == "operator" else token.number)
-    return Expression(tuple(steps))
+    return Expression.of_tokens(tuple(steps))
 
 
 def _from_condition(message: pb.Condition) -> Condition:
