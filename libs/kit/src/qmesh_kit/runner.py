@@ -1,0 +1,106 @@
+"""Start and stop of an asyncio service: signals, readiness, drain, exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+from qmesh_kit import logs
+from qmesh_kit.metrics import Metrics
+from qmesh_kit.probes import ProbeServer, Readiness
+from qmesh_kit.settings import BaseMeshSettings, ServiceSection
+
+Main = Callable[["Service"], Awaitable[None]]
+
+
+class FatalError(Exception):
+    """The process cannot go on; says why in one sentence."""
+
+
+def write_ready(path: Path | None, ports: Mapping[str, object]) -> None:
+    """Writes the readiness line for whoever started the process."""
+    if path is None:
+        return
+    temporary = path.with_suffix(path.suffix + ".new")
+    temporary.write_text(json.dumps({"pid": os.getpid(), "ports": dict(ports)}) + "\n")
+    temporary.replace(path)
+
+
+class Service:
+    """What a service's main gets: readiness, metrics, and the wish to stop."""
+
+    def __init__(self, name: str, settings: BaseMeshSettings, section: ServiceSection) -> None:
+        """Made by `run_service`."""
+        self.name = name
+        self.settings = settings
+        self.metrics = Metrics(name)
+        self.readiness = Readiness()
+        self.stopping = asyncio.Event()
+        self._probes = ProbeServer(section.http, self.metrics, self.readiness) if section.http else None
+        if self._probes is not None:
+            self._probes.start()
+
+    def ready(self, ports: Mapping[str, object]) -> None:
+        """The service takes work from now on."""
+        gc.collect()
+        gc.freeze()  # a full collection of what start-up made would stop the loop for tens of milliseconds
+        self.readiness.on()
+        found = dict(ports)
+        if self._probes is not None:
+            found["http"] = self._probes.address
+        write_ready(self.settings.ready_file, found)
+
+    def stop(self) -> None:
+        """Readiness goes off first; the main drains and returns."""
+        self.readiness.off("draining")
+        self.stopping.set()
+
+    def close(self) -> None:
+        """Ends the probes."""
+        if self._probes is not None:
+            self._probes.stop()
+
+
+def run_service(name: str, main: Main, settings: BaseMeshSettings, *, section: ServiceSection) -> None:
+    """Runs a service until it is asked to stop; ends the process.
+
+    Exit code 0 after a drain, 1 after a fatal error, whose reason is the last line of the log.
+    """
+    import uvloop
+
+    logs.configure(name, level=settings.log.level)
+    log = logs.get(service=name)
+
+    async def body() -> None:
+        service = Service(name, settings, section)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, service.stop)
+        try:
+            await main(service)
+        finally:
+            service.close()
+
+    try:
+        uvloop.run(body())
+    except* FatalError as errors:
+        log.critical(str(_leaf(errors)))
+        sys.exit(1)
+    except* Exception as errors:
+        log.critical("the service ended by an unexpected error", exc_info=errors)
+        log.critical(repr(_leaf(errors)))
+        sys.exit(1)
+    log.info("stopped")
+    sys.exit(0)
+
+
+def _leaf(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
