@@ -1,1 +1,6 @@
-"""The only importer of libp2p: guarded hosts, streams, bridge."""
+"""The only importer of libp2p: guarded hosts, streams, adverts, enrollment, control, state transfer, bridge.
+
+Importing this package imports no libp2p; `host`, `channel`, `adverts`, `enroll`, `control` and `state` do.
+"""
+
+__version__ = "0.1.0"

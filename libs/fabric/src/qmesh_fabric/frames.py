@@ -1,0 +1,69 @@
+"""Varint-delimited messages on a stream; large reads go into one buffer of our own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+MAX_FRAME = (1 << 20) + 1024
+_READ = 65536
+_VARINT = 5
+
+
+class FrameError(Exception):
+    """A length that no honest peer sends."""
+
+
+class Framer:
+    """Reads and writes frames of one stream; one writer and one reader at a time."""
+
+    def __init__(self, stream: Any, limit: int = MAX_FRAME) -> None:
+        """Takes a libp2p stream and the greatest frame in bytes."""
+        self._stream = stream
+        self._buffer = bytearray()
+        self._limit = limit
+
+    async def send(self, payload: bytes) -> None:
+        """Sends one frame in one write."""
+        size = len(payload)
+        head = bytearray()
+        while size > 127:  # noqa: PLR2004 - varint
+            head.append(size & 127 | 128)
+            size >>= 7
+        head.append(size)
+        await self._stream.write(bytes(head) + payload)
+
+    def _take(self) -> bytes | None:
+        size = shift = 0
+        for index, byte in enumerate(self._buffer[:_VARINT]):
+            size |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:  # noqa: PLR2004 - varint
+                start = index + 1
+                break
+        else:
+            if len(self._buffer) >= _VARINT:
+                raise FrameError("the length does not end")
+            return None
+        if size > self._limit:
+            raise FrameError(f"a frame of {size} bytes is above {self._limit}")
+        if len(self._buffer) < start + size:
+            return None
+        payload = bytes(self._buffer[start : start + size])
+        del self._buffer[: start + size]
+        return payload
+
+    async def receive(self) -> bytes:
+        """The next frame.
+
+        Raises:
+            FrameError: the length is above the limit.
+            Exception: the library's StreamEOF or StreamReset at the end of the stream.
+        """
+        while True:
+            payload = self._take()
+            if payload is not None:
+                return payload
+            data = await self._stream.read(_READ)
+            if not data:
+                raise EOFError("the stream ended")
+            self._buffer += data

@@ -1,0 +1,125 @@
+"""Entry point of a quantum service node: trio only."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+import trio
+
+from qmesh_fabric.errors import ListenError
+from qmesh_fabric.host import open_host
+from qmesh_fabric.identity import load_or_create
+from qmesh_kit import logs
+from qmesh_kit.ledger import Ledger
+from qmesh_kit.metrics import Metrics
+from qmesh_kit.probes import ProbeServer, Readiness
+from qmesh_kit.runner import write_ready
+from qmesh_kit.settings import load
+from qmesh_node.adapters.fabric import Directory, NodeFabric, PeersFile, PulledStates
+from qmesh_node.application import Limits, NodeService
+from qmesh_node.domain.noise import Behaviour
+from qmesh_node.domain.store import VersionStore
+from qmesh_node.domain.token import TokenChecker
+from qmesh_node.settings import Description, NodeSection, Settings, next_epoch, read_description
+
+log = logs.get(service="node")
+
+_EX_CONFIG = 78
+
+
+def _behaviour(description: Description) -> Behaviour:
+    told = description.behaviour
+    return Behaviour(told.true_fidelity, told.delay_ms / 1000, told.drop, told.drift_per_hour)
+
+
+def _token_keys(path: Path) -> list[bytes]:
+    return [bytes.fromhex(line) for line in path.read_text().split()][:2]
+
+
+async def _serve(settings: Settings, section: NodeSection, description: Description) -> None:
+    identity = load_or_create(section.identity_file)
+    ledger = Ledger(section.ledger_file)
+    metrics, readiness = Metrics("node"), Readiness()
+    probes = ProbeServer(section.http, metrics, readiness) if section.http else None
+    if probes is not None:
+        probes.start()
+    store = VersionStore(description.state_bytes)
+    metrics.gauge("qmesh_node_state_bytes", "Bytes of amplitudes stored").set_function(lambda: store.used_bytes)
+    tokens = TokenChecker(_token_keys(section.token_keys_file))
+    runtimes, directory = PeersFile(section.runtime_peers_file), Directory()
+    registries = {text.rpartition("/p2p/")[2] for text in section.registries}
+
+    def admits(peer_id: str) -> bool:
+        return peer_id in registries or peer_id in runtimes or peer_id in directory.nodes
+
+    async with open_host(identity, [section.fabric], admits=admits, pubsub="publish") as host:
+        service = NodeService(
+            signer=identity,
+            store=store,
+            tokens=tokens,
+            source=PulledStates(host),
+            journal=ledger,
+            services=frozenset(offer.service_type for offer in description.services),
+            limits=Limits(description.data_qubits, description.concurrency, section.dense_qubits),
+            behaviour=_behaviour(description),
+            epoch=next_epoch(section.state_file),
+        )
+
+        def on_ready() -> None:
+            if not readiness.ready:
+                readiness.on()
+                ports: dict[str, object] = {"fabric": host.listen_addrs()[0].split("/")[4]}
+                if probes is not None:
+                    ports["http"] = probes.address
+                write_ready(settings.ready_file, ports)
+
+        fabric = NodeFabric(
+            host=host,
+            identity=identity,
+            service=service,
+            store=store,
+            tokens=tokens,
+            description=description,
+            runtimes=runtimes,
+            directory=directory,
+            registries=section.registries,
+            advertised=list(section.advertise) or host.listen_addrs(),
+            pool_token=section.pool_token.get_secret_value() if section.pool_token else "",
+            on_ready=on_ready,
+        )
+        log.info("listening", addresses=host.listen_addrs(), epoch=service.epoch)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fabric.run)
+            with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+                async for _ in signals:
+                    break
+            readiness.off("draining")
+            service.draining = True
+            with trio.move_on_after(section.drain):
+                while service.meter.active:
+                    await trio.sleep(0.02)
+            nursery.cancel_scope.cancel()
+    await trio.to_thread.run_sync(ledger.close)
+    log.info("stopped")
+
+
+def main() -> None:
+    """Runs a node until it is asked to stop."""
+    settings = load(Settings)
+    logs.configure("node", level=settings.log.level)
+    try:
+        description = read_description(settings.node.description_file)
+    except ValueError as error:
+        sys.stderr.write(f"configuration: QMESH_NODE__DESCRIPTION_FILE {error}\n")
+        sys.exit(_EX_CONFIG)
+    try:
+        trio.run(_serve, settings, settings.node, description)
+    except* ListenError as errors:
+        log.critical(str(errors.exceptions[0]))
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
