@@ -1,0 +1,1 @@
+"""Borders: gRPC, libp2p, PostgreSQL."""

@@ -1,0 +1,275 @@
+"""The registry's use cases: peers come, advertise, are admitted, leave; planners get snapshots."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+
+import structlog
+
+from qmesh.fabric.v1 import advert_pb2 as advert
+from qmesh.fabric.v1 import control_pb2 as control
+from qmesh.fabric.v1 import enroll_pb2 as enroll
+from qmesh.registry.v1 import registry_pb2 as pb
+from qmesh_kit.errors import ServiceError
+from qmesh_registry.domain.peers import READY, PeerRecord, links_of, peer_message, snapshot_of
+from qmesh_registry.ports import Enrolled, Nodes, RegistryStore
+
+log = structlog.get_logger()
+
+_MIN_INTERVAL = 1.0
+_RECENT = 64
+_SAVE_PERIOD = 5.0
+
+_ACTIONS = {
+    pb.ENROLLMENT_ACTION_APPROVE: (READY, enroll.TRUST_TIER_USER_CONTRIBUTED),
+    pb.ENROLLMENT_ACTION_REJECT: (enroll.ENROLLMENT_STATUS_REJECTED, enroll.TRUST_TIER_PUBLIC_UNTRUSTED),
+    pb.ENROLLMENT_ACTION_QUARANTINE: (enroll.ENROLLMENT_STATUS_QUARANTINED, enroll.TRUST_TIER_QUARANTINED),
+}
+_SHUT_OUT = frozenset({enroll.ENROLLMENT_STATUS_REJECTED, enroll.ENROLLMENT_STATUS_QUARANTINED})
+
+
+class Registry:
+    """The mesh's view of its nodes."""
+
+    def __init__(
+        self,
+        store: RegistryStore,
+        *,
+        pool_token: str | None,
+        advert_period: float,
+        unknown_peers: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Takes the store; `restore` and `run` follow."""
+        self._store = store
+        self._pool_token = pool_token
+        self._stale_after = 3 * advert_period
+        self._unknown = unknown_peers
+        self._clock = clock
+        self._records: dict[str, PeerRecord] = {}
+        self._snapshot = pb.Snapshot()
+        self._recent: OrderedDict[str, pb.Snapshot] = OrderedDict()
+        self._changed = asyncio.Condition()
+        self._dirty = asyncio.Event()
+        self._urgent = False
+        self._version = 0
+        self._unsaved: dict[str, bytes] = {}
+        self.nodes: Nodes | None = None
+
+    async def restore(self) -> None:
+        """Takes up what was known before a restart; peers count as gone until they are heard."""
+        for standing in await self._store.standings():
+            record = self._record(standing.peer_id)
+            record.status = enroll.EnrollmentStatus.ValueType(standing.status)
+            record.tier = enroll.TrustTier.ValueType(standing.tier)
+            record.owner, record.tenant_id = standing.owner, standing.tenant_id
+        for peer_id, data, first, last in await self._store.peers():
+            record = self._record(peer_id)
+            record.advertisement = advert.Advertisement.FromString(data)
+            record.name = record.advertisement.name
+            record.first_seen, record.last_seen, record.last_advert = first, last, last
+        self._version = await self._store.last_version()
+        await self._publish()
+
+    def _record(self, peer_id: str) -> PeerRecord:
+        if peer_id not in self._records:
+            self._records[peer_id] = PeerRecord(peer_id, first_seen=self._clock())
+        return self._records[peer_id]
+
+    # -- what comes from the network ---------------------------------------------------------------------------
+
+    def knows(self, peer_id: str) -> bool:
+        """Gate of connections: enrolled peers, and a few unknown ones, for enrollment and adverts only."""
+        record = self._records.get(peer_id)
+        if record is not None:
+            return record.status not in _SHUT_OUT
+        strangers = sum(1 for r in self._records.values() if r.status != READY)
+        return strangers < self._unknown
+
+    def ready(self, peer_id: str) -> bool:
+        """Whether a peer is admitted."""
+        record = self._records.get(peer_id)
+        return record is not None and record.status == READY
+
+    async def decide(self, hello: enroll.EnrollHello, pool_token: str) -> enroll.EnrollResult:
+        """Decides about a peer that has proven its key."""
+        record = self._record(hello.peer_id)
+        record.name = hello.name
+        record.last_seen = self._clock()
+        if record.status == READY or record.status in _SHUT_OUT:
+            return enroll.EnrollResult(status=record.status, tier=record.tier)
+        trusted = self._pool_token is not None and hmac.compare_digest(
+            pool_token.encode(), self._pool_token.encode()
+        )
+        if trusted:
+            record.status, record.tier = READY, enroll.TRUST_TIER_PLATFORM_MANAGED
+            record.owner = "platform"
+        standing = Enrolled(record.peer_id, record.tenant_id, record.owner or "unknown", record.tier, record.status)
+        await self._store.set_standing(
+            standing, "pool token" if trusted else "enroll protocol", "", hello.capability_summary
+        )
+        return enroll.EnrollResult(status=record.status, tier=record.tier)
+
+    def advertised(self, message: advert.Advertisement) -> None:
+        """Takes a valid advertisement in."""
+        record = self._record(message.node_id)
+        now = self._clock()
+        was = record.health(now, self._stale_after)
+        old = record.advertisement
+        record.rejoined = record.rejoined or (old is not None and message.epoch > old.epoch)
+        record.advertisement = message
+        record.name = message.name
+        record.last_seen = record.last_advert = now
+        self._unsaved[message.node_id] = message.SerializeToString()
+        self._touch(urgent=was != record.health(now, self._stale_after) or old is None or old.epoch != message.epoch)
+
+    def joined(self, peer_id: str) -> None:
+        """A node opened its control stream."""
+        record = self._record(peer_id)
+        record.connected = True
+        record.last_seen = self._clock()
+        self._touch(urgent=True)
+        self._tell()
+
+    def left(self, peer_id: str) -> None:
+        """A node's control stream ended: it is gone, at once."""
+        record = self._records.get(peer_id)
+        if record is not None:
+            record.connected = False
+            self._touch(urgent=True)
+            self._tell()
+
+    def reported(self, peer_id: str, _report: control.ControlReport) -> None:
+        """A node reported; round trips reach planners with its next advertisement."""
+        record = self._records.get(peer_id)
+        if record is not None:
+            record.last_seen = self._clock()
+
+    def observe(self, observations: list[pb.Observation]) -> None:
+        """Takes in what executions showed."""
+        for observation in observations:
+            record = self._records.get(observation.node_id)
+            if record is not None:
+                record.observed.take(observation)
+        self._touch(urgent=False)
+
+    def _tell(self) -> None:
+        if self.nodes is not None:
+            live = [
+                (r.peer_id, list(r.advertisement.listen_addrs))
+                for r in self._records.values()
+                if r.status == READY and r.connected and r.advertisement is not None
+            ]
+            self.nodes.send_directory(sorted(live), self._version)
+
+    # -- snapshots ---------------------------------------------------------------------------------------------
+
+    def _touch(self, *, urgent: bool) -> None:
+        self._urgent = self._urgent or urgent
+        self._dirty.set()
+
+    async def run(self) -> None:
+        """Makes a new snapshot when something changed: at once for comings and goings, else once a second."""
+        while True:
+            try:
+                async with asyncio.timeout(self._stale_after / 6):
+                    await self._dirty.wait()
+            except TimeoutError:
+                pass  # adverts may have become stale without any event
+            if not self._urgent:
+                await asyncio.sleep(_MIN_INTERVAL)
+            else:
+                await asyncio.sleep(0.02)
+            self._dirty.clear()
+            self._urgent = False
+            await self._publish()
+
+    async def _publish(self) -> None:
+        made = snapshot_of(self._records, self._clock(), self._stale_after)
+        if made.snapshot_id == self._snapshot.snapshot_id:
+            return
+        before = {node.node_id for node in self._snapshot.nodes}
+        self._version += 1
+        made.version = self._version
+        self._snapshot = made
+        self._recent[made.snapshot_id] = made
+        while len(self._recent) > _RECENT:
+            self._recent.popitem(last=False)
+        if before != {node.node_id for node in made.nodes}:
+            log.info("nodes", live=[node.name for node in made.nodes], version=made.version)
+            self._tell()
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def save(self) -> None:
+        """Stores peers as last seen."""
+        unsaved, self._unsaved = self._unsaved, {}
+        if unsaved:
+            await self._store.save_peers(unsaved)
+
+    @property
+    def newest(self) -> pb.Snapshot:
+        """The newest snapshot."""
+        return self._snapshot
+
+    async def snapshot(self, snapshot_id: str) -> pb.Snapshot:
+        """A snapshot by id; the newest without one."""
+        if not snapshot_id:
+            return self._snapshot
+        found = self._recent.get(snapshot_id) or await self._store.pinned(snapshot_id)
+        if found is None:
+            raise ServiceError("NOT_FOUND", f"there is no snapshot {snapshot_id[:64]}")
+        return found
+
+    async def watch(self) -> AsyncIterator[pb.Snapshot]:
+        """The newest snapshot now and after every change."""
+        seen = -1
+        while True:
+            async with self._changed:
+                await self._changed.wait_for(lambda: self._snapshot.version != seen)
+            seen = self._snapshot.version
+            yield self._snapshot
+
+    async def pin(self, snapshot_id: str) -> None:
+        """Stores a snapshot that a plan cites."""
+        await self._store.pin(await self.snapshot(snapshot_id))
+
+    # -- operators ---------------------------------------------------------------------------------------------
+
+    def peers(self, *, include_stale: bool) -> tuple[list[pb.Peer], list[pb.Link]]:
+        """Peers and links."""
+        now = self._clock()
+        found = [peer_message(r, now, self._stale_after) for _, r in sorted(self._records.items())]
+        return [p for p in found if include_stale or not p.stale], links_of(self._records)
+
+    def peer(self, peer_id: str) -> pb.Peer:
+        """One peer."""
+        record = self._records.get(peer_id)
+        if record is None:
+            raise ServiceError("NOT_FOUND", "there is no such peer")
+        return peer_message(record, self._clock(), self._stale_after)
+
+    async def act(self, request: pb.ActOnEnrollmentRequest) -> pb.Enrollment:
+        """Approves, rejects or quarantines; effective at once."""
+        if request.action not in _ACTIONS:
+            raise ServiceError("INVALID_ARGUMENT", "the action should be approve, reject or quarantine")
+        record = self._records.get(request.peer_id)
+        if record is None:
+            raise ServiceError("NOT_FOUND", "there is no such peer")
+        record.status, record.tier = _ACTIONS[request.action]
+        standing = Enrolled(
+            record.peer_id, record.tenant_id, record.owner or request.caller.principal, record.tier, record.status
+        )
+        await self._store.set_standing(standing, request.caller.principal, request.reason[:500])
+        if record.status in _SHUT_OUT and self.nodes is not None:
+            self.nodes.disconnect(record.peer_id, request.reason)
+        self._touch(urgent=True)
+        return (await self._store.enrollments(request.peer_id))[0]
+
+    async def enrollments(self, peer_id: str) -> list[pb.Enrollment]:
+        """Enrollments with their history."""
+        return await self._store.enrollments(peer_id)

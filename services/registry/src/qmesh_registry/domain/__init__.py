@@ -1,0 +1,1 @@
+"""Pure rules: peers, enrollment, snapshots."""
