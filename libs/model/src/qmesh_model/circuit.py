@@ -236,7 +236,7 @@ def _ints(values: Iterable[int]) -> bytes:
 
 def _write_operation(out: bytearray, operation: Operation, order: Mapping[str, int]) -> None:
     out += struct.pack("<BB", int(operation.kind), operation.terminal)
-    out += operation.name.encode() + b"\0" + _ints(operation.qubits)
+    out += operation.name.encode() + b"\0" + operation.service_type.encode() + b"\0" + _ints(operation.qubits)
     for parameter in operation.parameters:
         _write_parameter(out, parameter, order)
     for write in operation.writes:

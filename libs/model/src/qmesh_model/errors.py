@@ -35,7 +35,9 @@ CODES: Final[Mapping[str, ErrorCode]] = {
     "INVALID_ARGUMENT": ErrorCode("INVALID_ARGUMENT", 422, _REFUSED, False, "The request is not valid"),
     "NOT_FOUND": ErrorCode("NOT_FOUND", 404, _REFUSED, False, "There is no such thing"),
     "CONFLICT": ErrorCode("ABORTED", 409, _REFUSED, False, "The state does not allow this"),
-    "ILLEGAL_TRANSITION": ErrorCode("FAILED_PRECONDITION", 409, _REFUSED, False, "No such edge of a lifecycle"),
+    "ILLEGAL_TRANSITION": ErrorCode(
+        "FAILED_PRECONDITION", 409, _REFUSED, False, "No such edge of a lifecycle"
+    ),
     "IDEMPOTENCY_MISMATCH": ErrorCode("ALREADY_EXISTS", 409, _REFUSED, False, "Same key, other request"),
     "UNAUTHENTICATED": ErrorCode("UNAUTHENTICATED", 401, _REFUSED, False, "Who are you?"),
     "PERMISSION_DENIED": ErrorCode("PERMISSION_DENIED", 403, _REFUSED, False, "Not allowed"),
@@ -48,7 +50,9 @@ CODES: Final[Mapping[str, ErrorCode]] = {
     "CIRCUIT_INVALID": ErrorCode("INVALID_ARGUMENT", 422, _REFUSED, False, "The circuit is not valid"),
     "CIRCUIT_TOO_LARGE": ErrorCode("INVALID_ARGUMENT", 422, _REFUSED, False, "The circuit exceeds a bound"),
     "POISON": ErrorCode("FAILED_PRECONDITION", 500, _FAILED, False, "Claimed too often without progress"),
-    "FIDELITY_LOW": ErrorCode("FAILED_PRECONDITION", 500, _FAILED, True, "Observed fidelity below the demand"),
+    "FIDELITY_LOW": ErrorCode(
+        "FAILED_PRECONDITION", 500, _FAILED, True, "Observed fidelity below the demand"
+    ),
     "INPUT_LOST": ErrorCode("DATA_LOSS", 500, _FAILED, True, "An input state is gone"),
     "REJECTED": ErrorCode("FAILED_PRECONDITION", 409, _FAILED, True, "A node did not admit the work"),
     "CANCELED": ErrorCode("CANCELLED", 409, _FAILED, False, "Canceled"),

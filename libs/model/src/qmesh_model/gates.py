@@ -60,7 +60,13 @@ class Gate:
 
 
 def _service(name: str, num_qubits: int) -> str:
-    special = {"h": "hadamard", "cx": "cnot", "cz": "cz", "bell_pair": "bell_pair", "teleport": "teleportation"}
+    special = {
+        "h": "hadamard",
+        "cx": "cnot",
+        "cz": "cz",
+        "bell_pair": "bell_pair",
+        "teleport": "teleportation",
+    }
     return special.get(name) or ("programmable_gate" if num_qubits == 1 else "controlled_unitary")
 
 
@@ -77,7 +83,10 @@ def _ctrl(name: str, base: Callable[..., Matrix], params: int, controls: int = 1
 
 
 _ENTRIES: Final = (
-    *(_fixed(name, matrix) for name, matrix in (("id", m.ID), ("x", m.X), ("y", m.Y), ("z", m.Z), ("h", m.H))),
+    *(
+        _fixed(name, matrix)
+        for name, matrix in (("id", m.ID), ("x", m.X), ("y", m.Y), ("z", m.Z), ("h", m.H))
+    ),
     *(_fixed(name, matrix) for name, matrix in (("s", m.S), ("sdg", m.SDG), ("t", m.T), ("tdg", m.TDG))),
     *(_fixed(name, matrix) for name, matrix in (("sx", m.SX), ("sxdg", m.SXDG), ("swap", m.SWAP))),
     *(_fixed(name, matrix) for name, matrix in (("iswap", m.ISWAP), ("dcx", m.DCX), ("ecr", m.ECR))),
@@ -140,7 +149,40 @@ QELIB1: Final = frozenset(f"{_OLD} swap ccx cswap rxx rzz rccx rc3x c3x c3sqrtx 
 """Names that `include "qelib1.inc"` declares."""
 
 STDGATES: Final = frozenset(
-    "p x y z h s sdg t tdg sx rx ry rz cx cy cz cp crx cry crz ch swap ccx cswap cu CX phase cphase id u1 u2 u3".split()
+    [
+        "p",
+        "x",
+        "y",
+        "z",
+        "h",
+        "s",
+        "sdg",
+        "t",
+        "tdg",
+        "sx",
+        "rx",
+        "ry",
+        "rz",
+        "cx",
+        "cy",
+        "cz",
+        "cp",
+        "crx",
+        "cry",
+        "crz",
+        "ch",
+        "swap",
+        "ccx",
+        "cswap",
+        "cu",
+        "CX",
+        "phase",
+        "cphase",
+        "id",
+        "u1",
+        "u2",
+        "u3",
+    ]
 )
 """Names that `include "stdgates.inc"` declares."""
 
@@ -148,7 +190,7 @@ BUILTIN: Final = frozenset({"U", "CX", "gphase"})
 """Names of the language itself."""
 
 UNITARY_WORDS: Final = frozenset(
-    "bell_pair cnot cz swap hadamard teleport controlled_unitary programmable_gate".split()
+    ["bell_pair", "cnot", "cz", "swap", "hadamard", "teleport", "controlled_unitary", "programmable_gate"]
 )
 """Service words that are one gate of the catalogue; written in any case."""
 
@@ -226,10 +268,31 @@ def _negated(name: str, params: tuple[Parameter, ...]) -> Step:
     return (name, tuple(apply_unary("neg", value) for value in params), operands)
 
 
-_SELF_ADJOINT: Final = frozenset("id x y z h cx cy cz ch swap teleport ecr ccx ccz cswap c3x c4x u0".split())
+_SELF_ADJOINT: Final = frozenset(
+    [
+        "id",
+        "x",
+        "y",
+        "z",
+        "h",
+        "cx",
+        "cy",
+        "cz",
+        "ch",
+        "swap",
+        "teleport",
+        "ecr",
+        "ccx",
+        "ccz",
+        "cswap",
+        "c3x",
+        "c4x",
+        "u0",
+    ]
+)
 _PAIRS: Final = {"s": "sdg", "t": "tdg", "sx": "sxdg", "cs": "csdg"}
 _ADJOINT_NAME: Final = _PAIRS | {inverse: name for name, inverse in _PAIRS.items()}
-_NEGATED: Final = frozenset("p rx ry rz rxx ryy rzz crx cry crz cp".split())
+_NEGATED: Final = frozenset(["p", "rx", "ry", "rz", "rxx", "ryy", "rzz", "crx", "cry", "crz", "cp"])
 _Q: Final = math.pi / 2
 _FIXED_ADJOINTS: Final[Mapping[str, tuple[Step, ...]]] = {
     "csx": (("cu", (_Q, _Q, -_Q, -_Q / 2), (0, 1)),),
@@ -242,7 +305,7 @@ _FIXED_ADJOINTS: Final[Mapping[str, tuple[Step, ...]]] = {
 }
 
 
-def adjoint(name: str, params: tuple[Parameter, ...] = ()) -> tuple[Step, ...]:
+def adjoint(name: str, params: tuple[Parameter, ...] = ()) -> tuple[Step, ...]:  # noqa: PLR0911 - one family each
     """Gates of the catalogue whose product is the adjoint, the first step acting first.
 
     Raises:

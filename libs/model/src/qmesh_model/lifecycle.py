@@ -124,15 +124,25 @@ def check_reservation(source: ReservationState, target: ReservationState) -> Non
         raise IllegalTransition(source, target)
 
 
-def check(source: JobState | ReservationState, target: JobState | ReservationState) -> None:
-    """Checks one edge of either lifecycle.
+class Transitions:
+    """A table of edges by name."""
 
-    Raises:
-        IllegalTransition: when the edge does not exist, or the two states are of different lifecycles.
-    """
-    if isinstance(source, JobState) and isinstance(target, JobState):
-        check_job(source, target)
-    elif isinstance(source, ReservationState) and isinstance(target, ReservationState):
-        check_reservation(source, target)
-    else:
-        raise IllegalTransition(source, target)
+    __slots__ = ("_edges",)
+
+    def __init__(self, edges: Mapping[str, frozenset[str]]) -> None:
+        self._edges = edges
+
+    def check(self, source: str, target: str) -> None:
+        """Checks one edge by the names of its states.
+
+        Raises:
+            IllegalTransition: when the edge or a state does not exist.
+        """
+        if target not in self._edges.get(source, frozenset()):
+            raise IllegalTransition(source, target)
+
+
+JOB_TRANSITIONS: Final = Transitions({str(s): frozenset(map(str, t)) for s, t in JOB_EDGES.items()})
+RESERVATION_TRANSITIONS: Final = Transitions(
+    {str(s): frozenset(map(str, t)) for s, t in RESERVATION_EDGES.items()}
+)

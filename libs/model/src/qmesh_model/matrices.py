@@ -1,5 +1,6 @@
-"""Matrices of gates as tuples of rows of complex numbers; little-endian, the first operand is the least
-significant bit of the index (the convention of Qiskit).
+"""Matrices of gates as tuples of rows of complex numbers.
+
+Little-endian: the first operand is the least significant bit of the index (the convention of Qiskit).
 
 Responsible for closed forms, control and composition; the catalogue of names is `gates`.
 """
@@ -126,7 +127,9 @@ def multiply(left: Matrix, right: Matrix) -> Matrix:
 
 def dagger(matrix: Matrix) -> Matrix:
     """The adjoint."""
-    return tuple(tuple(complex(value).conjugate() for value in column) for column in zip(*matrix, strict=True))
+    return tuple(
+        tuple(complex(value).conjugate() for value in column) for column in zip(*matrix, strict=True)
+    )
 
 
 def embed(matrix: Matrix, operands: Sequence[int], num_qubits: int) -> Matrix:

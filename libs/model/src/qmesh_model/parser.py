@@ -1,682 +1,429 @@
-"""OpenQASM 2 and 3, and the service words of the mesh, into the normal form.
+"""OpenQASM 2.0 and 3 to the normal form: the driver of the front end.
 
-What is not understood is refused with code, place and hint; nothing is guessed and nothing is dropped. No recursion is
-driven by the text: blocks are kept on a stack, expressions are read by precedence. OpenQASM 3 definitions follow the
-live specification; OpenQASM 2 follows Cross et al., arXiv:1707.03429.
+Responsible for statements, blocks, conditions of blocks and recovery; each kind of statement has a module of
+its own. No recursion that a text can drive: blocks and operators live on explicit stacks.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
-from difflib import get_close_matches
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
 
-from qmesh_model import gates
+from qmesh_model import calls, declarations, effects
+from qmesh_model.bodies import Body, body_statement, close_body, open_body
+from qmesh_model.budgets import Budgets
 from qmesh_model.builder import Builder
-from qmesh_model.circuit import Circuit, Condition, Kind
-from qmesh_model.conditions import ConditionReader
-from qmesh_model.diagnostics import MAX_DIAGNOSTICS, CircuitError, Diagnostic
-from qmesh_model.expressions import ExpressionReader
-from qmesh_model.lexer import END, Source, Token, tokenize, visible
+from qmesh_model.circuit import Circuit, Comparison, Condition, Kind, Logical, RegisterComparison, Span
+from qmesh_model.comparison import ConditionReader
+from qmesh_model.conditions import ConditionTooLarge, joined
+from qmesh_model.context import Context
+from qmesh_model.diagnostics import CircuitError, Diagnostic
+from qmesh_model.fastpath import FastPath
 from qmesh_model.limits import DEFAULT_LIMITS, Limits
-from qmesh_model.operands import Operand, Scope
-from qmesh_model.parameters import Expression, Parameter
-from qmesh_model.words import WORDS, expand_word
+from qmesh_model.quoting import quoted
+from qmesh_model.refusals import REFUSED, refuse
+from qmesh_model.segments import Fault, Lexer, Segment
 
-_REFUSED = {
-    "while": "loops whose end is not known beforehand cannot be planned",
-    "for": "write the iterations out",
-    "def": "write the body out where it is called",
-    "extern": "classical functions cannot be called from a circuit here",
-    "defcal": "pulse definitions belong to a machine, not to a circuit",
-    "defcalgrammar": "pulse definitions belong to a machine, not to a circuit",
-    "cal": "pulse definitions belong to a machine, not to a circuit",
-    "box": "timing boxes are not supported",
-    "let": "aliases are not supported: name the qubits themselves",
-    "gate": "user gates are not supported: write the body out",
-    "opaque": "an opaque gate has no meaning that could be executed",
-    "pragma": "pragmas are not supported",
-    "switch": "write if/else",
-    "ctrl": "gate modifiers are not supported: use a controlled gate such as cx, ccx, cp or cu",
-    "negctrl": "gate modifiers are not supported: use x around a controlled gate",
-    "inv": "gate modifiers are not supported: use the inverse gate, such as sdg or tdg",
-    "pow": "gate modifiers are not supported: use a rotation",
-    "duration": "timing is not supported",
-    "stretch": "timing is not supported",
-    "int": "classical variables are not supported, besides bits and constants",
-    "uint": "classical variables are not supported, besides bits and constants",
-    "float": "classical variables are not supported, besides const",
-    "angle": "classical variables are not supported, besides const",
-    "bool": "classical variables are not supported, besides bits and constants",
-    "complex": "classical variables are not supported, besides bits and constants",
-    "array": "arrays are not supported",
-    "output": "results are the classical bits",
-    "return": "subroutines are not supported",
-    "break": "loops are not supported",
-    "continue": "loops are not supported",
-    "end": "a circuit ends with its text",
-    "nop": "write nothing",
-    "durationof": "timing is not supported",
+type _Statement = Callable[[Context, Segment], None]
+
+_STATEMENTS: Final[dict[str, _Statement]] = {
+    "include": declarations.include,
+    "qreg": declarations.register_old,
+    "creg": declarations.register_old,
+    "qubit": declarations.register_new,
+    "bit": declarations.register_new,
+    "const": declarations.constant,
+    "input": declarations.input_,
+    "measure": effects.measure,
+    "reset": effects.reset,
+    "barrier": effects.barrier,
+    "delay": effects.delay,
 }
-_VERSION = re.compile(r"(2|3)(\.\d+)?")
-_COMMA = frozenset({",", ")"})
-_SEMICOLON = frozenset({";"})
-_BRACKET = frozenset({"]"})
+_DECLARING: Final = frozenset({"include", "qreg", "creg", "qubit", "bit", "const", "input", "gate"})
+_NEVER_CLOSED: Final = "the block is not closed"
 
 
-class _Refused(Exception):  # noqa: N818 - a signal inside this module
-    """One finding; parsing goes on after the statement."""
+@dataclass(slots=True)
+class _If:
+    """One `if` that an `else` may follow: what surrounds it, and its own condition."""
 
-    def __init__(self, finding: Diagnostic, *, resumes: bool = False) -> None:
-        super().__init__(finding.message)
-        self.finding = finding
-        self.resumes = resumes
+    outer: Condition | None
+    own: Condition | None
 
 
+@dataclass(slots=True)
 class _Block:
-    """An open `if` or `else`."""
+    """An open `{`: kind "if", "gate" or "skip", and what holds again after its `}`."""
 
-    def __init__(self, condition: Condition, outer: Condition | None, *, braces: bool, otherwise: bool) -> None:
-        self.condition = condition
-        self.outer = outer
-        self.braces = braces
-        self.otherwise = otherwise
+    kind: str
+    start: int
+    condition: Condition | None
+    waiting: list[_If] = field(default_factory=list)
+    body: Body | None = None
 
 
-def parse(text: str, limits: Limits = DEFAULT_LIMITS) -> Circuit:
-    """The normal form of a text.
-
-    Args:
-        text: OpenQASM 2 or 3, service words included.
-        limits: bounds, checked before anything of their size is made.
-
-    Raises:
-        CircuitError: with up to 20 findings.
-    """
-    return _Parser(text, limits).parse()
+class _Abort(Exception):  # noqa: N818 - ends the reading, is no error of its own
+    """Enough has been found."""
 
 
 class _Parser:
-    def __init__(self, text: str, limits: Limits) -> None:
-        self._source = Source(text)
-        size = len(text.encode("utf-8", "surrogatepass"))
-        if size > limits.text_bytes:
-            message = f"the text has {size} bytes, more than {limits.text_bytes}"
-            raise CircuitError([Diagnostic("MESH101", message, 1, 1, 2)])
-        self._limits = limits
-        self._tokens = tokenize(self._source, limits)
-        self._at = 0
-        self._findings: list[Diagnostic] = []
-        self._version = ""
-        self._scope = Scope(limits)
-        self._builder = Builder()
-        self._blocks: list[_Block] = []
-        self._condition: Condition | None = None
-        self._constants: dict[str, float] = {}
-        self._inputs: set[str] = set()
-        self._included = False
-        self._warned = False
+    """Reads one text."""
 
-    # -- tokens ------------------------------------------------------------------------------------------------
+    def __init__(self, text: str, limits: Budgets) -> None:
+        self.limits = limits
+        self.lexer = Lexer(text, limits)
+        self.builder = Builder(limits)
+        self.context = Context(limits, self.builder)
+        self.diagnostics: list[Diagnostic] = []
+        self.blocks: list[_Block] = []
+        self.waiting: list[_If] = []
+        self.fast = FastPath(self.lexer, self.context)
 
-    @property
-    def _token(self) -> Token:
-        return self._tokens[self._at]
+    def run(self) -> Circuit:
+        """Reads everything.
 
-    def _next(self) -> Token:
-        token = self._tokens[self._at]
-        if token.kind != END:
-            self._at += 1
-        return token
-
-    def _is(self, text: str) -> bool:
-        token = self._token
-        return token.text == text and token.kind in {"op", "name"}
-
-    def _take(self, text: str) -> bool:
-        if self._is(text):
-            self._at += 1
-            return True
-        return False
-
-    def _expect(self, text: str, after: str = "") -> Token:
-        token = self._token
-        if not self._is(text):
-            if text == ";" and self._at:
-                raise self._missing_semicolon()
-            where = f" {after}" if after else ""
-            raise self._fail("QASM203", f"expected '{text}'{where}, found {self._shown(token)}", token)
-        return self._next()
-
-    def _missing_semicolon(self) -> _Refused:
-        before = self._tokens[self._at - 1]
-        end = before.offset + len(before.text)
-        message = f"a ';' is missing after '{visible(before.text)}'"
-        finding = self._source.finding("QASM203", message, end, end + 1, "end the statement with ;")
-        return _Refused(finding, resumes=True)
-
-    @staticmethod
-    def _shown(token: Token) -> str:
-        return f"'{visible(token.text)}'" if token.kind != END else "the end of the text"
-
-    def _name(self, what: str) -> Token:
-        token = self._token
-        if token.kind != "name":
-            raise self._fail("QASM203", f"expected {what}, found {self._shown(token)}", token)
-        return self._next()
-
-    def _fail(self, code: str, message: str, token: Token, hint: str = "") -> _Refused:
-        span = self._source.of_token(token)
-        return _Refused(Diagnostic(code, message, span.line, span.column, span.end_column, hint))
-
-    # -- statements --------------------------------------------------------------------------------------------
-
-    def parse(self) -> Circuit:
-        self._guarded(self._header)
-        while self._token.kind != END and len(self._findings) < MAX_DIAGNOSTICS:
-            self._guarded(self._statement)
-        if not self._findings and any(block.braces for block in self._blocks):
-            self._findings.append(self._fail("QASM203", "a block is not closed", self._token, "add }").finding)
-        if not self._findings and not self._scope.num_qubits:
-            finding = Diagnostic("MESH113", "the circuit declares no qubit", 1, 1, 2, "declare one: qubit[2] q;")
-            self._findings.append(finding)
-        if self._findings:
-            raise CircuitError(self._findings)
-        return self._builder.finish(self._scope, self._inputs, self._version)
-
-    def _guarded(self, step: object) -> None:
-        begun = self._at
-        try:
-            step()  # type: ignore[operator] # one of this class's methods
-        except _Refused as refused:
-            self._findings.append(refused.finding)
-            if not refused.resumes or self._at == begun:
-                self._recover(begun)
-            while self._blocks and not self._blocks[-1].braces:
-                self._condition = self._blocks.pop().outer
-
-    def _recover(self, begun: int) -> None:
-        """Goes on after the statement's ';', or at the next '}'."""
-        if self._at > begun and self._tokens[self._at - 1].text == ";":
-            return
-        while self._token.kind != END:
-            if self._take(";"):
-                break
-            if self._is("}") or self._is("{"):
-                if self._is("{"):
-                    self._skip_block()
-                    break
-                break
-            self._at += 1
-
-    def _skip_block(self) -> None:
-        depth = 0
-        while self._token.kind != END:
-            if self._is("{"):
-                depth += 1
-            elif self._is("}"):
-                depth -= 1
-                if not depth:
-                    self._at += 1
-                    return
-            self._at += 1
-
-    def _header(self) -> None:
-        token = self._token
-        if not self._is("OPENQASM"):
-            raise self._fail(
-                "QASM201", "the first statement must be the version", token, "begin with: OPENQASM 3.0;"
-            )
-        self._next()
-        version = self._token
-        if version.kind not in {"int", "float"} or not _VERSION.fullmatch(version.text):
-            raise self._fail("QASM202", f"version {self._shown(version)} is not supported", version, "2.0 or 3.0")
-        self._next()
-        self._version = version.text if "." in version.text else f"{version.text}.0"
-        self._expect(";")
-
-    def _statement(self) -> None:
-        token = self._token
-        if token.text == "}" and token.kind == "op":
-            self._close()
-            return
-        if token.kind == "op" and token.text == ";":
-            self._next()
-            return
-        if token.kind == "op" and token.text in {"@", "#"}:
-            hint = "remove the annotation" if token.text == "@" else "pragmas are not supported"
-            raise self._fail("QASM208", "annotations and pragmas are not supported", token, hint)
-        if token.kind != "name":
-            raise self._fail("QASM203", f"a statement cannot begin with {self._shown(token)}", token)
-        handler = getattr(self, f"_on_{token.text}", None) if token.text in _STATEMENTS else None
-        if handler is not None:
-            handler()
-        elif token.text in _REFUSED:
-            raise self._fail("QASM208", f"'{token.text}' is not supported", token, _REFUSED[token.text])
-        elif self._assigns():
-            self._assignment()
-        else:
-            self._application()
-        if not handler or token.text != "if":
-            self._end_single()
-
-    def _assigns(self) -> bool:
-        """Whether the statement is `bits = measure ...`."""
-        position = self._at + 1
-        if self._tokens[position].text == "[":
-            while self._tokens[position].text not in {"]", ";", "{", ""}:
-                position += 1
-            position += 1
-        return position < len(self._tokens) and self._tokens[position].text == "="
-
-    def _on_OPENQASM(self) -> None:  # noqa: N802 - named by its keyword
-        raise self._fail("QASM203", "the version is stated once, at the beginning", self._token)
-
-    def _on_include(self) -> None:
-        self._next()
-        token = self._token
-        if token.kind != "string":
-            raise self._fail("QASM203", f"expected a file name, found {self._shown(token)}", token)
-        name = token.text[1:-1]
-        wanted = "qelib1.inc" if self._version.startswith("2") else "stdgates.inc"
-        if name not in {"qelib1.inc", "stdgates.inc"}:
-            message = "only the standard library can be included; no file is ever read"
-            raise self._fail("QASM206", message, token, f'include "{wanted}";')
-        if name != wanted:
-            message = f"{name} belongs to the other version of OpenQASM"
-            raise self._fail("QASM207", message, token, f'include "{wanted}";')
-        self._next()
-        self._included = True
-        self._expect(";")
-
-    # -- declarations ------------------------------------------------------------------------------------------
-
-    def _on_qreg(self) -> None:
-        self._old_register(quantum=True)
-
-    def _on_creg(self) -> None:
-        self._old_register(quantum=False)
-
-    def _old_register(self, *, quantum: bool) -> None:
-        self._top_level()
-        self._next()
-        name = self._name("a register name")
-        size = self._size() if self._is("[") else 1
-        self._declare(name, size, quantum=quantum, scalar=False)
-        self._expect(";")
-
-    def _on_qubit(self) -> None:
-        self._new_register(quantum=True)
-
-    def _on_bit(self) -> None:
-        self._new_register(quantum=False)
-
-    def _new_register(self, *, quantum: bool) -> None:
-        self._top_level()
-        keyword = self._next()
-        if self._version.startswith("2"):
-            old = "qreg" if quantum else "creg"
-            raise self._fail("QASM207", f"'{keyword.text}' is OpenQASM 3", keyword, f"write {old} name[size];")
-        size = self._size() if self._is("[") else None
-        name = self._name("a register name")
-        self._declare(name, size or 1, quantum=quantum, scalar=size is None)
-        if not quantum and self._is("="):
-            self._at -= 1
-            self._assignment()
-            return
-        self._expect(";")
-
-    def _top_level(self) -> None:
-        if self._blocks:
-            raise self._fail("QASM203", "declarations stand outside of blocks", self._token)
-
-    def _declare(self, name: Token, size: int, *, quantum: bool, scalar: bool) -> None:
-        if name.text in _STATEMENTS or name.text in _REFUSED or gates.resolve(name.text) is not None:
-            raise self._fail("QASM302", f"'{name.text}' has a meaning of its own", name, "choose another name")
-        problem = self._scope.declare(name.text, size, quantum=quantum, scalar=scalar)
-        if name.text in self._constants or name.text in self._inputs:
-            problem = ("QASM302", f"'{name.text}' is declared already")
-        if problem is not None:
-            raise self._fail(problem[0], problem[1], name)
-
-    def _size(self) -> int:
-        self._expect("[")
-        token = self._token
-        value = self._integer(_BRACKET)
-        self._expect("]")
-        if value < 1:
-            raise self._fail("QASM303", f"a register has at least one element, not {value}", token)
-        return value
-
-    def _on_const(self) -> None:
-        self._top_level()
-        self._next()
-        kind = self._name("a type")
-        if kind.text not in {"int", "uint", "float", "angle"}:
-            raise self._fail("QASM208", f"constants of type '{visible(kind.text)}' are not supported", kind)
-        if self._is("["):
-            self._size()
-        name = self._name("a name")
-        self._expect("=")
-        token = self._token
-        value = self._expression(_SEMICOLON)
-        if isinstance(value, Expression):
-            raise self._fail("QASM310", "a constant cannot depend on an input", token)
-        if self._known(name.text):
-            raise self._fail("QASM302", f"'{name.text}' is declared already", name)
-        self._constants[name.text] = value
-        self._expect(";")
-
-    def _on_input(self) -> None:
-        self._top_level()
-        self._next()
-        kind = self._name("a type")
-        if kind.text not in {"float", "angle"}:
-            raise self._fail("QASM208", f"inputs of type '{visible(kind.text)}' are not supported", kind,
-                             "declare input float or input angle")
-        if self._is("["):
-            self._size()
-        name = self._name("a name")
-        if self._known(name.text):
-            raise self._fail("QASM302", f"'{name.text}' is declared already", name)
-        self._inputs.add(name.text)
-        self._expect(";")
-
-    def _known(self, name: str) -> bool:
-        return name in self._constants or name in self._inputs or self._scope.find(name) is not None
-
-    # -- expressions and operands ------------------------------------------------------------------------------
-
-    def _expression(self, stops: frozenset[str]) -> Parameter:
-        reader = ExpressionReader(
-            self._tokens, self._limits, self._constants, frozenset(self._inputs), self._fail
+        Raises:
+            CircuitError: when anything is wrong.
+        """
+        with contextlib.suppress(_Abort):
+            self._run()
+        if self.diagnostics:
+            raise CircuitError(self.diagnostics)
+        context = self.context
+        language = "2.0" if context.version2 else "3.0"
+        return self.builder.finish(
+            context.qubit_registers, context.bit_registers, context.symbols, language, self._warnings()
         )
-        value, self._at = reader.read(self._at, stops)
-        return value
 
-    def _integer(self, stops: frozenset[str]) -> int:
-        token = self._token
-        value = self._expression(stops)
-        if isinstance(value, Expression) or value != int(value):
-            raise self._fail("QASM310", "a whole number is needed here", token)
-        return int(value)
+    def _run(self) -> None:
+        while True:
+            plain = not self.blocks or self.blocks[-1].kind == "if"
+            if plain and self.fast.run():
+                self.waiting.clear()
+            segment = self.lexer.segment()
+            if segment is None:
+                break
+            try:
+                self._segment(segment)
+            except Fault as fault:
+                self._recover(segment, fault)
+        self._end()
 
-    def _operand(self, *, quantum: bool) -> Operand:
-        """One operand: a register, an element, a range or a set."""
-        token = self._token
-        if token.text == "$":
-            raise self._fail("QASM208", "physical qubits are not supported", token, "declare a register")
-        name = self._name("a qubit" if quantum else "a classical bit")
-        register = self._scope.find(name.text)
-        if register is None:
-            close = get_close_matches(name.text, self._scope.names(), 1)
-            hint = f"did you mean '{close[0]}'?" if close else "declare it first"
-            raise self._fail("QASM301", f"'{visible(name.text)}' is not declared", name, hint)
-        if register.quantum != quantum:
-            found, wanted = ("a qubit", "a classical bit") if register.quantum else ("a classical bit", "a qubit")
-            raise self._fail("QASM308", f"'{name.text}' is {found}, {wanted} is needed here", name)
-        if not self._is("["):
-            single = register.scalar
-            return Operand(tuple(range(register.offset, register.offset + register.size)), single, name)
-        self._next()
-        chosen, single = self._indices(register.size)
-        self._expect("]")
-        return Operand(tuple(register.offset + index for index in chosen), single, name)
+    def _end(self) -> None:
+        at = len(self.lexer.text.rstrip())
+        if self.blocks:
+            self._report(
+                Fault(
+                    "QASM207", _NEVER_CLOSED, self.blocks[-1].start, self.blocks[-1].start + 1, hint="add `}`"
+                )
+            )
+        elif not self.context.version and not self.diagnostics:
+            self._report(_no_version(max(0, at - 1), max(1, at)))
+        elif not self.builder.num_qubits and not self.diagnostics:
+            hint = "declare `qreg q[2];`" if self.context.version2 else "declare `qubit[2] q;`"
+            self._report(
+                Fault("MESH115", "the text declares no qubit", max(0, at - 1), max(1, at), hint=hint)
+            )
 
-    def _indices(self, size: int) -> tuple[list[int], bool]:
-        if self._take("{"):
-            chosen = [self._index(size, frozenset({",", "}"}))]
-            while self._take(","):
-                chosen.append(self._index(size, frozenset({",", "}"})))
-            self._expect("}")
-            return chosen, False
-        ends = frozenset({"]", ":"})
-        if self._is(":"):
-            first = 0
+    def _segment(self, segment: Segment) -> None:
+        self.fast.scope_changed = True
+        if self.blocks and self.blocks[-1].kind == "skip":
+            self._skipped(segment)
+            return
+        if segment.fault is not None:
+            raise segment.fault
+        if segment.kind == "}":
+            self._close(segment)
+            return
+        self.builder.span = Span(*self.lexer.locate(segment.start), 0)
+        if not self.context.version:
+            self._first(segment)
+            return
+        if self.blocks and self.blocks[-1].body is not None:
+            self._in_body(self.blocks[-1].body, segment)
+            return
+        self._statement(segment)
+
+    def _in_body(self, body: Body, segment: Segment) -> None:
+        if segment.kind == ";" and len(segment.kinds) == 1:
+            return
+        if segment.text in REFUSED or segment.kind == "@":
+            raise self._refusal(segment)
+        body_statement(self.context, body, segment)
+
+    def _first(self, segment: Segment) -> None:
+        if segment.text == "OPENQASM":
+            try:
+                declarations.version(self.context, segment)
+            except Fault:
+                self.context.version = "3.0"
+                raise
+            return
+        self.context.version = "2.0" if segment.text in {"qreg", "creg"} else "3.0"
+        fault = _no_version(segment.start, segment.end)
+        if segment.text.lower() == "openqasm":
+            fault = Fault("QASM204", "the version line is written `OPENQASM`", segment.start, segment.end)
+            self._recover(segment, fault)
+            return
+        self._report(fault)
+        self._segment(segment)
+
+    def _statement(self, segment: Segment) -> None:
+        """One statement, with any number of `if (...)` and `else` before it."""
+        outer = self.builder.condition
+        if segment.text != "else":
+            self.waiting.clear()
+        ifs: list[_If] = []
+        base = outer
+        try:
+            while segment.text in {"if", "else"} and segment.kind == "id":
+                base = self._guard(segment, base, ifs)
+            self.builder.condition = base
+            if segment.kind == "{":
+                self._open(segment, ifs, outer)
+                return
+            if segment.kind == ";" and not ifs and len(segment.kinds) == 1:
+                return
+            self._plain(segment)
+        finally:
+            if not (self.blocks and self.blocks[-1].start == segment.starts[-1]):
+                self.builder.condition = outer
+                self.waiting += ifs
+        self.builder.condition = outer
+
+    def _guard(self, segment: Segment, base: Condition | None, ifs: list[_If]) -> Condition | None:
+        """Reads one `if (...)` or `else`; the condition that holds after it."""
+        start, end = segment.start, segment.end
+        if len(ifs) >= self.limits.nesting:
+            raise Fault(
+                "MESH104", f"`if` is nested too deeply; `nesting` allows {self.limits.nesting}", start, end
+            )
+        if segment.take() == "else":
+            if ifs or not self.waiting:
+                raise Fault("QASM202", "`else` follows no `if`", start, end)
+            before = self.waiting.pop()
+            return self._both(before.outer, before.own.negated() if before.own else None, start, end)
+        own = self._condition(segment, start, end)
+        ifs.append(_If(base, own))
+        return self._both(base, own, start, end)
+
+    def _both(self, outer: Condition | None, own: Condition | None, start: int, end: int) -> Condition | None:
+        if outer is None or own is None:
+            return own or outer
+        try:
+            return joined(outer, Logical.AND, own)
+        except ConditionTooLarge as error:
+            raise Fault("MESH108", f"{error} (`condition_tokens`)", start, end) from error
+
+    def _condition(self, segment: Segment, start: int, end: int) -> Condition:
+        first = segment.at
+        segment.expect("(", "`(` after `if`")
+        condition = ConditionReader(segment, self.context.scope, self.limits, self.builder).read()
+        segment.expect(")", "`)`")
+        if self.context.version2:
+            shape = segment.kinds[first : segment.at]
+            token = condition.steps[0]
+            if (
+                shape != ["(", "id", "==", "int", ")"]
+                or not isinstance(token, RegisterComparison)
+                or token.comparison is not Comparison.EQUAL
+            ):
+                raise Fault(
+                    "QASM226",
+                    "OpenQASM 2 compares a whole register with an integer",
+                    start,
+                    end,
+                    hint="write `if (c == 1) x q[0];`, or begin the text with `OPENQASM 3.0;`",
+                )
+        if not condition.versions:
+            self.context.warn("MESH151", start, end, "the condition reads no bit that was written before")
+        return condition
+
+    def _open(self, segment: Segment, ifs: list[_If], outer: Condition | None) -> None:
+        start = segment.start
+        if self.context.version2:
+            raise Fault(
+                "QASM208",
+                "a block needs OpenQASM 3",
+                start,
+                start + 1,
+                hint="write one `if` for each operation",
+            )
+        if self.builder.condition is outer and not ifs and len(segment.kinds) == 1:
+            raise segment.unexpected("a statement before `{`")
+        if len(self.blocks) >= self.limits.nesting:
+            message = f"blocks are nested too deeply; `nesting` allows {self.limits.nesting}"
+            raise Fault("MESH104", message, start, start + 1, fatal=True)
+        self.blocks.append(_Block("if", start, outer, [*self.waiting, *ifs]))
+        self.waiting = []
+
+    def _plain(self, segment: Segment) -> None:
+        text, kind = segment.text, segment.kind
+        if kind in {"@", "#", "$"} or (kind == "id" and text in REFUSED and not self._is_gate(text)):
+            raise self._refusal(segment)
+        if kind != "id":
+            raise segment.unexpected("a statement")
+        if text in _DECLARING and (self.blocks or self.builder.condition is not None):
+            raise Fault(
+                "QASM317",
+                f"{quoted(text)} stands inside a block",
+                segment.start,
+                segment.end,
+                hint="move it to the top level",
+            )
+        if text == "gate":
+            body = open_body(self.context, segment)
+            self.blocks.append(_Block("gate", segment.starts[-1], self.builder.condition, body=body))
+        elif text == "OPENQASM":
+            raise Fault("QASM209", "the version line comes first and once", segment.start, segment.end)
         else:
-            first = self._index(size, ends)
-            if self._is("]"):
-                return [first], True
-        return self._range(first, size), False
+            self._span(segment)
+            entry = self.context.scope.names.get(text)
+            handler = _STATEMENTS.get(text)
+            if handler is None:
+                handler = effects.assignment if entry is not None and entry.kind == "bit" else calls.call
+            handler(self.context, segment)
+            if segment.kinds[-1] != ";":
+                raise segment.unexpected("`;`")
 
-    def _range(self, first: int, size: int) -> list[int]:
-        """`a:b` and `a:step:b`, ends included."""
-        colon = self._expect(":")
-        if self._is("]"):
-            return list(range(first, size))
-        before = self._at
-        second = self._integer(frozenset({"]", ":"}))
-        if not self._take(":"):
-            self._at = before
-            return list(range(first, self._index(size, _BRACKET) + 1))
-        if not second:
-            raise self._fail("QASM303", "a range needs a step other than 0", colon)
-        last = self._index(size, _BRACKET)
-        return list(range(first, last + (1 if second > 0 else -1), second))
+    def _is_gate(self, name: str) -> bool:
+        entry = self.context.scope.names.get(name)
+        return entry is not None and entry.kind == "gate"
 
-    def _index(self, size: int, stops: frozenset[str]) -> int:
-        token = self._token
-        value = self._integer(stops)
-        if not -size <= value < size:
-            raise self._fail("QASM303", f"index {value} is outside of a register of size {size}", token,
-                             f"use 0 to {size - 1}")
-        return value % size
+    def _span(self, segment: Segment) -> None:
+        line, column = self.lexer.locate(segment.start)
+        last = segment.starts[-1] + len(segment.texts[-1])
+        stop = self.lexer.text.find("\n", segment.start, last)
+        self.builder.span = Span(line, column, column + (last if stop < 0 else stop) - segment.start)
 
-    def _operands(self, *, quantum: bool, ends: frozenset[str]) -> list[Operand]:
-        found = [self._operand(quantum=quantum)]
-        while self._take(","):
-            found.append(self._operand(quantum=quantum))
-        if self._token.text not in ends:
-            self._expect(";")
+    def _refusal(self, segment: Segment) -> Fault:
+        if segment.kind == "id":
+            return refuse(segment)
+        if segment.kind == "@":
+            return Fault(
+                "QASM309", "annotations are not supported", segment.start, segment.end, hint="remove the line"
+            )
+        if segment.kind == "#":
+            return Fault(
+                "QASM308", "`#pragma` is not supported", segment.start, segment.end, hint="remove the line"
+            )
+        return Fault(
+            "QASM318",
+            "physical qubits are not supported",
+            segment.start,
+            segment.end,
+            hint="declare `qubit[n] q;`",
+        )
+
+    def _close(self, segment: Segment) -> None:
+        if not self.blocks:
+            raise Fault("QASM207", "this `}` closes nothing", segment.start, segment.end)
+        block = self.blocks.pop()
+        self.builder.condition = block.condition
+        self.waiting = block.waiting
+        if block.body is not None:
+            close_body(self.context, block.body)
+
+    def _skipped(self, segment: Segment) -> None:
+        last = segment.kinds[-1]
+        if last == "}":
+            self._close(segment)
+        elif last == "{":
+            if len(self.blocks) >= self.limits.nesting:
+                raise Fault(
+                    "MESH104",
+                    f"blocks are nested too deeply; `nesting` allows {self.limits.nesting}",
+                    segment.starts[-1],
+                    segment.starts[-1] + 1,
+                    fatal=True,
+                )
+            self.blocks.append(_Block("skip", segment.starts[-1], self.builder.condition))
+
+    def _recover(self, segment: Segment, fault: Fault) -> None:
+        """Notes a fault and finds the place to go on from: after `;`, into or out of a block, or the next line."""
+        if self.blocks and self.blocks[-1].body is not None:
+            self.blocks[-1].body.broken = True
+        self._report(fault)
+        last, start = segment.kinds[-1], segment.starts[-1]
+        if fault.code in {"QASM308", "QASM309"}:
+            self.lexer.next_line(fault.start)
+            return
+        if last == "{" and not (self.blocks and self.blocks[-1].start == start):
+            if len(self.blocks) >= self.limits.nesting:
+                raise _Abort
+            kind = "if" if segment.texts[0] in {"if", "else"} else "skip"
+            waiting = [_If(self.builder.condition, None)] if kind == "if" else []
+            self.blocks.append(_Block(kind, start, self.builder.condition, waiting))
+        elif last == "}" and len(segment.kinds) > 1 and self.blocks:
+            self._close(segment)
+
+    def _report(self, fault: Fault) -> None:
+        if fault.code:
+            line, column = self.lexer.locate(fault.start)
+            stop = self.lexer.text.find("\n", fault.start, fault.end)
+            end = fault.end if stop < 0 else stop
+            self.diagnostics.append(
+                Diagnostic(
+                    fault.code,
+                    fault.args[0],
+                    line,
+                    column,
+                    column + max(1, end - fault.start),
+                    label=fault.label,
+                    hint=self._hint(fault),
+                )
+            )
+        if fault.fatal or len(self.diagnostics) >= self.limits.diagnostics:
+            raise _Abort
+
+    def _hint(self, fault: Fault) -> str:
+        """The hint, and where the second place is."""
+        if fault.other is None:
+            return fault.hint
+        line, column = self.lexer.locate(fault.other[0])
+        second = f"{fault.other[2]}: line {line}, column {column}"
+        return f"{fault.hint}; {second}" if fault.hint else second
+
+    def _warnings(self) -> list[Diagnostic]:
+        found = []
+        if not any(draft[0] is Kind.MEASURE for draft in self.builder.drafts):
+            self.context.warn("MESH152", 0, 1, "nothing is measured")
+        for code, (start, end, message) in self.context.warnings.items():
+            line, column = self.lexer.locate(start)
+            found.append(Diagnostic(code, message, line, column, column + end - start))
         return found
 
-    # -- operations --------------------------------------------------------------------------------------------
 
-    def _budget(self, count: int, token: Token) -> None:
-        total = self._builder.count + count
-        if total > self._limits.operations:
-            message = f"the circuit has more than {self._limits.operations} operations"
-            raise self._fail("MESH102", message, token)
-
-    def _application(self) -> None:
-        token = self._next()
-        word = WORDS.get(token.text.lower())
-        gate = gates.resolve(token.text)
-        if word is None and gate is None and token.text != "gphase":
-            raise self._unknown(token)
-        if word is None and self._is("@"):
-            raise self._fail("QASM208", "gate modifiers are not supported", token)
-        parameters = self._parameters()
-        if token.text == "gphase":
-            self._global_phase(token, parameters)
-            return
-        operands = self._operands(quantum=True, ends=frozenset({";", "->"}))
-        if word is not None:
-            targets = self._operands(quantum=False, ends=_SEMICOLON) if self._take("->") else []
-            self._expect(";")
-            problem = expand_word(
-                word, self._builder, token, parameters, operands, targets, self._condition,
-                self._source.of_token(token), lambda n: self._budget(n, token),
-            )
-            if problem is not None:
-                raise self._fail(problem[0], problem[1], problem[2] or token, problem[3])
-            return
-        self._expect(";")
-        assert gate is not None  # noqa: S101 - refused above
-        self._warn_include(token)
-        if gate.name == "u0":
-            gate, parameters = gates.GATES["id"], ()
-        if len(parameters) != gate.num_params:
-            raise self._fail("QASM305", _counted(token.text, "parameter", gate.num_params, len(parameters)), token)
-        self._broadcast(gate.name, gate.num_qubits, parameters, operands, token)
-
-    def _unknown(self, token: Token) -> _Refused:
-        if self._scope.find(token.text) is not None:
-            return self._fail("QASM308", f"'{token.text}' is a register, not a gate", token)
-        known = [*gates.GATES, *gates.ALIASES, *WORDS, *_STATEMENTS]
-        close = get_close_matches(token.text, known, 1) or get_close_matches(token.text.lower(), known, 1)
-        hint = f"did you mean '{close[0]}'?" if close else "only gates of the standard library and service words exist"
-        return self._fail("QASM307", f"there is no gate '{visible(token.text)}'", token, hint)
-
-    def _warn_include(self, token: Token) -> None:
-        if self._included or self._warned or token.text in gates.BUILTIN:
-            return
-        self._warned = True
-        wanted = "qelib1.inc" if self._version.startswith("2") else "stdgates.inc"
-        message = f"'{token.text}' is used without its include"
-        self._builder.warn(self._fail("QASM307", message, token, f'add: include "{wanted}";').finding)
-
-    def _parameters(self) -> tuple[Parameter, ...]:
-        if not self._take("("):
-            return ()
-        if self._take(")"):
-            return ()
-        values = [self._expression(_COMMA)]
-        while self._take(","):
-            values.append(self._expression(_COMMA))
-        self._expect(")")
-        return tuple(values)
-
-    def _global_phase(self, token: Token, parameters: tuple[Parameter, ...]) -> None:
-        if len(parameters) != 1:
-            raise self._fail("QASM305", _counted("gphase", "parameter", 1, len(parameters)), token)
-        if self._condition is not None:
-            raise self._fail("QASM311", "a global phase cannot be conditioned", token)
-        self._expect(";")
-        self._builder.add_phase(parameters[0])
-
-    def _broadcast(
-        self, name: str, arity: int, parameters: tuple[Parameter, ...], operands: list[Operand], token: Token
-    ) -> None:
-        if len(operands) != arity:
-            raise self._fail("QASM304", _counted(token.text, "operand", arity, len(operands)), token)
-        widths = {len(operand.indices) for operand in operands if not operand.single}
-        if len(widths) > 1:
-            raise self._fail("QASM309", "the registers have different sizes", operands[-1].token)
-        width = widths.pop() if widths else 1
-        self._budget(width, token)
-        for step in range(width):
-            qubits = tuple(o.indices[0] if o.single else o.indices[step] for o in operands)
-            if len(set(qubits)) < len(qubits):
-                raise self._fail("QASM306", f"{token.text} needs different qubits", operands[-1].token)
-            kind = Kind.SWAP if name == "swap" and self._condition is None else Kind.GATE
-            self._builder.gate(name, qubits, parameters, self._condition, self._source.of_token(token), kind)
-
-    def _on_measure(self) -> None:
-        token = self._next()
-        qubits = self._operand(quantum=True)
-        bits = None
-        if self._take("->"):
-            bits = self._operand(quantum=False)
-        self._expect(";")
-        if bits is None:
-            raise self._fail("QASM203", "a measurement needs a classical bit", token, "write: measure q[0] -> c[0];")
-        self._measure(token, qubits, bits)
-
-    def _assignment(self) -> None:
-        bits = self._operand(quantum=False)
-        self._expect("=")
-        token = self._token
-        if not self._is("measure"):
-            raise self._fail("QASM208", "only measurements can be assigned to bits", token, "write: c = measure q;")
-        self._next()
-        qubits = self._operand(quantum=True)
-        self._expect(";")
-        self._measure(token, qubits, bits)
-
-    def _measure(self, token: Token, qubits: Operand, bits: Operand) -> None:
-        if len(qubits.indices) != len(bits.indices):
-            message = f"{len(qubits.indices)} qubits cannot be measured into {len(bits.indices)} bits"
-            raise self._fail("QASM309", message, bits.token)
-        self._budget(len(qubits.indices), token)
-        span = self._source.of_token(token)
-        for qubit, bit in zip(qubits.indices, bits.indices, strict=True):
-            self._builder.measure(qubit, bit, self._condition, span)
-
-    def _on_reset(self) -> None:
-        token = self._next()
-        qubits = self._operand(quantum=True)
-        self._expect(";")
-        self._budget(len(qubits.indices), token)
-        for qubit in qubits.indices:
-            self._builder.reset(qubit, self._condition, self._source.of_token(token))
-
-    def _on_barrier(self) -> None:
-        token = self._next()
-        operands = [] if self._is(";") else self._operands(quantum=True, ends=_SEMICOLON)
-        self._expect(";")
-        self._budget(1, token)
-        qubits = dict.fromkeys(q for operand in operands for q in operand.indices)
-        self._builder.barrier(tuple(qubits) or tuple(range(self._scope.num_qubits)), self._source.of_token(token))
-
-    # -- blocks ------------------------------------------------------------------------------------------------
-
-    def _on_if(self) -> None:
-        token = self._next()
-        self._expect("(", "after 'if'")
-        reader = ConditionReader(self._tokens, self._limits, self._scope, self._builder, self._fail)
-        condition, self._at = reader.read(self._at)
-        self._expect(")")
-        self._open(condition, token, otherwise=False)
-
-    def _open(self, condition: Condition, token: Token, *, otherwise: bool) -> None:
-        if len(self._blocks) >= self._limits.nesting:
-            raise self._fail("MESH104", f"blocks nest at most {self._limits.nesting} deep", token)
-        braces = self._take("{")
-        self._blocks.append(_Block(condition, self._condition, braces=braces, otherwise=otherwise))
-        active = condition.negated() if otherwise else condition
-        self._condition = active if self._condition is None else self._condition.both(active)
-        if len(self._condition.steps) > self._limits.expression_tokens:
-            raise self._fail("MESH107", "the conditions around this statement are too long", token)
-
-    def _close(self) -> None:
-        brace = self._next()
-        if not self._blocks or not self._blocks[-1].braces:
-            raise self._fail("QASM203", "this '}' closes nothing", brace)
-        self._pop()
-
-    def _pop(self) -> None:
-        block = self._blocks.pop()
-        self._condition = block.outer
-        if not block.otherwise and self._is("else"):
-            token = self._next()
-            self._open(block.condition, token, otherwise=True)
-            return
-        self._end_single()
-
-    def _end_single(self) -> None:
-        """A statement without braces ends its `if`."""
-        if self._blocks and not self._blocks[-1].braces:
-            self._pop()
-
-    def _on_else(self) -> None:
-        raise self._fail("QASM203", "this 'else' has no 'if'", self._token)
-
-    def _on_delay(self) -> None:
-        token = self._next()
-        self._expect("[")
-        depth = self._token
-        while self._token.kind != END and not self._is("]") and not self._is(";"):
-            self._next()
-        if depth is self._token:
-            raise self._fail("QASM203", "a delay needs a duration", depth)
-        self._expect("]")
-        operands = [] if self._is(";") else self._operands(quantum=True, ends=_SEMICOLON)
-        self._expect(";")
-        self._budget(1, token)
-        qubits = dict.fromkeys(q for operand in operands for q in operand.indices)
-        self._builder.barrier(
-            tuple(qubits) or tuple(range(self._scope.num_qubits)), self._source.of_token(token), kind=Kind.DELAY
-        )
+def _no_version(start: int, end: int) -> Fault:
+    return Fault(
+        "QASM204",
+        "the version line is missing",
+        start,
+        end,
+        hint="begin the text with `OPENQASM 3.0;` or `OPENQASM 2.0;`",
+    )
 
 
-_STATEMENTS = frozenset(
-    {
-        "OPENQASM", "include", "qreg", "creg", "qubit", "bit", "const", "input", "measure", "reset", "barrier",
-        "delay", "if", "else",
-    }
-)  # fmt: skip
+_LINE_END: Final = re.compile(r"\r\n?")
 
 
-def _counted(name: str, what: str, wanted: int, found: int) -> str:
-    plural = "" if wanted == 1 else "s"
-    return f"{visible(name)} takes {wanted} {what}{plural}, {found} given"
+def parse(text: str, limits: Limits = DEFAULT_LIMITS) -> Circuit:
+    """Reads a text in OpenQASM 2.0 or 3, or in service words.
+
+    Args:
+        text: the program.
+        limits: bounds; checked before anything of that size is made.
+
+    Returns:
+        The circuit in normal form; `warnings` holds what forbids nothing.
+
+    Raises:
+        CircuitError: with every error of one pass, at most `limits.diagnostics`.
+    """
+    if len(text) > limits.text_bytes or len(text.encode("utf-8", "surrogatepass")) > limits.text_bytes:
+        message = f"the text has more than {limits.text_bytes} bytes (`text_bytes`)"
+        raise CircuitError([Diagnostic("MESH100", message, 1, 1, 2)])
+    return _Parser(_LINE_END.sub("\n", text), Budgets.of(limits)).run()

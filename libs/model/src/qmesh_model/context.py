@@ -1,0 +1,70 @@
+"""What the statements of one text share while it is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from qmesh_model.arithmetic import read_parameter
+from qmesh_model.budgets import Budgets
+from qmesh_model.builder import Builder
+from qmesh_model.circuit import Register
+from qmesh_model.operands import Operand, read_operand, read_operands
+from qmesh_model.parameters import Parameter
+from qmesh_model.scope import Scope
+from qmesh_model.segments import Segment
+
+
+@dataclass(slots=True)
+class Context:
+    """State of the reading of one text.
+
+    Attributes:
+        limits: bounds.
+        builder: the normal form so far.
+        scope: names.
+        version: "2.0", "3.0" or "3.1"; empty before the version line.
+        qubit_registers: declared quantum registers.
+        bit_registers: declared classical registers.
+        symbols: declared inputs.
+        gate_operations: steps of all gate definitions.
+        warnings: code to the offsets of its first occurrence and its message.
+    """
+
+    limits: Budgets
+    builder: Builder
+    scope: Scope = field(default_factory=Scope)
+    version: str = ""
+    qubit_registers: list[Register] = field(default_factory=list)
+    bit_registers: list[Register] = field(default_factory=list)
+    symbols: list[str] = field(default_factory=list)
+    gate_operations: int = 0
+    warnings: dict[str, tuple[int, int, str]] = field(default_factory=dict)
+
+    @property
+    def version2(self) -> bool:
+        """Whether the text is OpenQASM 2."""
+        return self.version == "2.0"
+
+    def warn(self, code: str, start: int, end: int, message: str) -> None:
+        """Notes the first occurrence of a warning."""
+        self.warnings.setdefault(code, (start, end, message))
+
+    def qubits(self, segment: Segment) -> list[Operand]:
+        """Reads qubit operands separated by commas."""
+        return read_operands(segment, self.scope, self.limits, version2=self.version2)
+
+    def operand(self, segment: Segment, kind: str) -> Operand:
+        """Reads one operand."""
+        return read_operand(segment, self.scope, self.limits, kind=kind, version2=self.version2)
+
+    def parameters(self, segment: Segment) -> tuple[Parameter, ...]:
+        """Reads an optional parenthesised list of parameters."""
+        if not segment.accept("("):
+            return ()
+        found: list[Parameter] = []
+        if segment.kind != ")":
+            found.append(read_parameter(segment, self.scope, self.limits, caret_is_power=self.version2))
+            while segment.accept(","):
+                found.append(read_parameter(segment, self.scope, self.limits, caret_is_power=self.version2))
+        segment.expect(")", "`)`")
+        return tuple(found)

@@ -1,0 +1,92 @@
+"""Every diagnostic code of the front end, in one table: title and explanation.
+
+QASM2xx: form and names of a text, in both languages; QASM3xx: features, most of them of OpenQASM 3;
+MESH1xx: bounds (100-109), service words (110-119) and warnings (150-159). Codes are stable for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+
+class Code(NamedTuple):
+    """Title, and one paragraph on what it means and how to mend it."""
+
+    title: str
+    explanation: str
+
+
+CODES: Final[Mapping[str, Code]] = {
+    "QASM200": Code("unexpected character", "A character that no token begins with; names are ASCII letters, digits, underscores and some Greek letters."),
+    "QASM201": Code("unterminated comment or string", "A `/*` comment or a string has no end."),
+    "QASM202": Code("unexpected token", "Another token is needed at this place."),
+    "QASM203": Code("missing semicolon", "Every statement ends with `;`."),
+    "QASM204": Code("version missing", "The first statement is `OPENQASM 3.0;` or `OPENQASM 2.0;`."),
+    "QASM205": Code("version not supported", "OpenQASM 2.0, 3.0 and 3.1 are understood."),
+    "QASM206": Code("include forbidden", "Only `qelib1.inc` and `stdgates.inc` exist, as built-in tables; files are never read."),
+    "QASM207": Code("unbalanced brace", "A block is not closed, or a `}` closes nothing."),
+    "QASM208": Code("wrong language version", "The statement belongs to the other version of OpenQASM."),
+    "QASM209": Code("version line misplaced", "The version line comes first and once."),
+    "QASM210": Code("undeclared name", "The name is used before it is declared, or never declared."),
+    "QASM211": Code("redeclared name", "A name is declared once."),
+    "QASM212": Code("unknown gate", "The name is no gate of the catalogue, no service word and no gate of this text."),
+    "QASM213": Code("wrong number of qubits", "The gate takes another number of qubit operands."),
+    "QASM214": Code("wrong number of parameters", "The gate takes another number of parameters."),
+    "QASM215": Code("index out of range", "The register has fewer elements; negative indices count from its end."),
+    "QASM216": Code("duplicate qubit", "The operands of one operation are different qubits."),
+    "QASM217": Code("wrong kind of name", "A qubit stands where a bit is needed, or the other way round."),
+    "QASM218": Code("sizes differ", "Registers in one statement have the same size."),
+    "QASM219": Code("no finite value", "An expression divides by zero, overflows, or leaves the domain of a function."),
+    "QASM220": Code("not an integer", "An integer is needed here."),
+    "QASM221": Code("bad register size", "A register has at least one element."),
+    "QASM222": Code("opaque gate", "An `opaque` gate has no meaning that a simulator or a node could execute."),
+    "QASM223": Code("not allowed in a gate body", "A gate body holds gate calls and barriers on its own qubits only."),
+    "QASM224": Code("keyword used as a name", "The word belongs to the language."),
+    "QASM225": Code("cannot be indexed", "A single qubit or bit has no elements."),
+    "QASM226": Code("condition not allowed in OpenQASM 2", "OpenQASM 2 has `if (register == integer) operation;` only."),
+    "QASM300": Code("`while` is not supported", "Loops must be bounded; write the repetitions out."),
+    "QASM301": Code("subroutines are not supported", "`def`, `return` and their relatives are refused; use `gate`."),
+    "QASM302": Code("`extern` is not supported", "The mesh calls no foreign code."),
+    "QASM303": Code("calibrations are not supported", "`cal`, `defcal` and `defcalgrammar` describe pulses."),
+    "QASM304": Code("timing blocks are not supported", "`box`, `stretch`, `duration` and `durationof` are refused; `delay` is kept."),
+    "QASM305": Code("gate modifiers are not supported", "`ctrl @`, `negctrl @`, `inv @` and `pow @` are refused; name the gate itself."),
+    "QASM306": Code("`for` is not supported", "Write the repetitions out."),
+    "QASM307": Code("`let` is not supported", "Write the elements themselves instead of an alias."),
+    "QASM308": Code("`pragma` is not supported", "A pragma could change the meaning of the text."),
+    "QASM309": Code("annotations are not supported", "An annotation could change the meaning of the next statement."),
+    "QASM310": Code("type not supported", "Classical variables besides bits, constants and inputs are refused."),
+    "QASM311": Code("`output` is not supported", "All bit registers are output."),
+    "QASM312": Code("classical assignment is not supported", "A bit is written by measurement only."),
+    "QASM313": Code("control statement not supported", "`switch`, `break`, `continue`, `end` and their relatives are refused."),
+    "QASM314": Code("measurement without target", "A result that nobody can read is refused; name a bit."),
+    "QASM315": Code("input type not supported", "Inputs are `float` or `angle`."),
+    "QASM316": Code("condition not understood", "A condition compares bits or registers with integers, joined by `!`, `&&`, `||`."),
+    "QASM317": Code("declaration inside a block", "Declarations stand at the top level."),
+    "QASM318": Code("physical qubits are not supported", "The planner chooses where a qubit lives; declare `qubit[n] q;`."),
+    "QASM319": Code("bad duration", "A delay is a number with one of the units ns, us, ms, s."),
+    "QASM320": Code("constant needed", "An input has no value yet where the text is understood."),
+    "MESH100": Code("text too large", "The text exceeds `text_bytes`."),
+    "MESH101": Code("too many operations", "The expanded circuit exceeds `operations`, or its gate definitions `gate_operations`."),
+    "MESH102": Code("too many qubits", "The registers together exceed `qubits`."),
+    "MESH103": Code("too many classical bits", "The registers together exceed `bits`."),
+    "MESH104": Code("nested too deeply", "Blocks or parentheses exceed `nesting`."),
+    "MESH105": Code("name too long", "A name exceeds `identifier` characters."),
+    "MESH106": Code("integer too long", "An integer exceeds `integer_digits` digits."),
+    "MESH107": Code("expressions too large", "A symbolic expression exceeds `expression_tokens`, or all of them `expression_work`."),
+    "MESH108": Code("conditions too large", "A condition exceeds `condition_tokens`, or all of them `condition_reads`."),
+    "MESH109": Code("too many operands", "The operands of all operations together exceed `operands`."),
+    "MESH110": Code("distillation of a data pair", "`distillation` takes one qubit and purifies the next pair delivered for it; entangled data cannot be distilled."),
+    "MESH111": Code("unknown distillation protocol", "The protocols are `bbpssw` (default) and `dejmps`."),
+    "MESH112": Code("no code of this size", "`syndrome_extraction` takes 1, 3, 4, 7 or 9 qubits."),
+    "MESH113": Code("code and size differ", "The named code has another number of qubits."),
+    "MESH114": Code("wrong number of syndrome bits", "The target has one bit for each check of the code."),
+    "MESH115": Code("no qubits", "The text declares no qubit."),
+    "MESH116": Code("too many rounds of distillation", "At most 4 rounds precede one remote operation."),
+    "MESH118": Code("word cannot be conditioned", "`distillation` and `syndrome_extraction` happen in every shot."),
+    "MESH150": Code("gate used without its include", "The mesh's own catalogue defines the gate; other tools may need an include."),
+    "MESH151": Code("condition on a bit that is never written", "Such a bit is 0."),
+    "MESH152": Code("nothing is measured", "The counts will be empty of information."),
+    "MESH153": Code("conditioned global phase", "It has no observable effect and makes no operation."),
+}  # fmt: skip
+"""Every code with its meaning."""

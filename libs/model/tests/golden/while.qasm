@@ -1,0 +1,8 @@
+OPENQASM 3.0;
+include "stdgates.inc";
+qubit[2] q;
+bit[2] c;
+while (c == 1) {
+  h q[0];
+}
+x q[0];

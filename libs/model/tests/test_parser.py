@@ -1,0 +1,268 @@
+"""Texts to normal form: meaning, refusals, bounds, hostile input."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from qiskit import QuantumCircuit, qasm2
+from qiskit.quantum_info import Operator
+from qmesh_model import gates, matrices, wire
+from qmesh_model.budgets import Budgets
+from qmesh_model.circuit import Circuit, Kind
+from qmesh_model.components import find_components
+from qmesh_model.conditions import evaluate
+from qmesh_model.diagnostics import CircuitError, render
+from qmesh_model.findings import CODES
+from qmesh_model.fragments import find_fragments
+from qmesh_model.parser import parse
+from qmesh_model.wires import track_wires
+
+ROOT = Path(__file__).parents[3]
+GOLDEN = Path(__file__).parent / "golden"
+HEAD = 'OPENQASM 3.0;\ninclude "stdgates.inc";\n'
+EXAMPLES = sorted((ROOT / "examples").glob("*.qasm"))
+
+
+def unitary(circuit: Circuit) -> np.ndarray:
+    """Product of all gates."""
+    product = np.eye(1 << circuit.num_qubits, dtype=complex)
+    for op in circuit.operations:
+        matrix = gates.matrix(op.name, op.parameters)
+        product = np.array(matrices.embed(matrix, op.qubits, circuit.num_qubits)) @ product
+    return product
+
+
+def codes(text: str, limits: Budgets | None = None) -> list[str]:
+    """Codes of the errors of a text."""
+    with pytest.raises(CircuitError) as caught:
+        parse(text, limits or Budgets())
+    return [d.code for d in caught.value.diagnostics]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+def test_examples_survive_the_wire(path: Path) -> None:
+    """Every example parses, and comes back equal from its message."""
+    circuit = parse(path.read_text())
+    assert wire.from_proto(wire.to_proto(circuit)) == circuit
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+def test_fragments_hold_every_operation_once(path: Path) -> None:
+    """Each operation that needs a node is in exactly one fragment, and the fragments have no cycle."""
+    circuit = parse(path.read_text())
+    fragments = find_fragments(circuit, track_wires(circuit))
+    held = sorted(i for fragment in fragments for i in fragment.operations)
+    assert held == [op.index for op in circuit.operations if op.needs_node]
+    done: set[int] = set()
+    while ready := [f.number for f in fragments if f.number not in done and done.issuperset(f.dependencies)]:
+        done.update(ready)
+    assert len(done) == len(fragments)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+def test_final_components_partition_the_touched_wires(path: Path) -> None:
+    """No wire is in two final components."""
+    circuit = parse(path.read_text())
+    found = [w for c in find_components(circuit, track_wires(circuit)).all if c.final for w in c.wires]
+    assert len(found) == len(set(found))
+
+
+def test_qasm2_program_means_what_qiskit_reads() -> None:
+    """A program with definitions, broadcast and expressions has Qiskit's unitary up to a global phase."""
+    text = """OPENQASM 2.0; include "qelib1.inc";
+    gate foo(a, b) x, y { rx(a/2 + b^2) x; cx x, y; u3(-a, sin(b), pi/3) y; }
+    gate bar(t) x, y { foo(t, 2*t) y, x; barrier x, y; cu1(t) x, y; }
+    qreg q[3]; qreg r[3]; h q; cx q, r[0]; bar(0.3) q[0], r[2]; rccx q[0], q[1], r[1]; rzz(0.2) q[2], r[0];"""
+    ours = parse(text)
+    plain = Circuit(
+        **{f: getattr(ours, f) for f in Circuit.__dataclass_fields__}
+        | {"operations": tuple(op for op in ours.operations if op.kind is not Kind.BARRIER)}
+    )
+    assert Operator(unitary(plain)).equiv(
+        Operator(qasm2.loads(text, custom_instructions=qasm2.LEGACY_CUSTOM_INSTRUCTIONS))
+    )
+
+
+@pytest.mark.parametrize(("word", "sign"), [("qft", 1), ("iqft", -1)])
+def test_fourier_words_are_the_discrete_transform(word: str, sign: int) -> None:
+    """`qft` has the amplitudes exp(2 pi i j k / N) / sqrt N, `iqft` their conjugates."""
+    j = np.arange(16)
+    expected = np.exp(sign * 2j * np.pi * np.outer(j, j) / 16) / 4
+    np.testing.assert_allclose(unitary(parse(f"{HEAD}qubit[4] q; {word} q;")), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("body", "terminal"),
+    [
+        ("c[0] = measure q[0];", [True]),
+        ("c[0] = measure q[0]; barrier q; delay[10ns] q[0];", [True]),
+        ("c[0] = measure q[0]; x q[0];", [False]),
+        ("c[0] = measure q[0]; if (c[0]) x q[1];", [False]),
+        ("c[0] = measure q[0]; c[0] = measure q[1];", [True, True]),
+        ("c[1] = measure q[1]; c[0] = measure q[0]; if (c[1]) c[0] = measure q[2];", [False, False, False]),
+    ],
+)
+def test_terminal_measurements(body: str, terminal: list[bool]) -> None:
+    """Terminal: unconditioned, its version unread, its qubit untouched afterwards but by barrier and delay."""
+    circuit = parse(f"{HEAD}qubit[3] q; bit[2] c; {body}")
+    assert [op.terminal for op in circuit.operations if op.kind is Kind.MEASURE] == terminal
+
+
+def test_condition_is_fixed_where_the_if_stands() -> None:
+    """A body that rewrites its own bit does not change the branch, and `else` is the negation."""
+    text = f"{HEAD}qubit[2] q; bit c; c = measure q[0]; if (c) {{ c = measure q[1]; x q[0]; }} else y q[0];"
+    write, x, y = parse(text).operations[1:4]
+    assert (write.writes[0].previous, x.condition, y.condition) == (0, write.condition, x.condition.negated())
+
+
+@given(st.integers(0, 15), st.integers(0, 17), st.sampled_from(["==", "!=", "<", "<=", ">", ">="]))
+def test_register_comparison_is_that_of_integers(have: int, want: int, operator: str) -> None:
+    """A condition over a register gives what the comparison of the integers gives, for bools and for columns."""
+    text = f"{HEAD}qubit[4] q; bit[4] c; c = measure q; if (c {operator} {want}) x q[0];"
+    condition = parse(text).operations[-1].condition
+    assert condition is not None
+    expected = eval(f"{have} {operator} {want}")  # noqa: S307 - the oracle, on integers that the test made
+    assert evaluate(condition, lambda v: bool(have >> v & 1)) is expected
+    columns = evaluate(condition, lambda v: np.array([bool(have >> v & 1)] * 2))
+    assert np.all(columns == expected)
+
+
+def test_digest_ignores_comments_spacing_and_names() -> None:
+    """Texts that differ in comments, spacing and register names only have one digest."""
+    one = parse(f"{HEAD}qubit[2] q; bit[2] c; h q[0]; rz(pi/3) q[1]; c = measure q;")
+    two = parse(f"{HEAD}/* a */ qubit[2]  a;\nbit[2] b; // x\nh  a[0];\n rz( pi / 3 )a[1]; b=measure a;")
+    assert one.digest == two.digest
+
+
+def test_inputs_stay_symbolic_until_bound() -> None:
+    """An input is a symbol of the circuit, and binding folds it."""
+    circuit = parse(f"{HEAD}input float theta; qubit q; rx(2*theta) q;")
+    assert (circuit.symbols, circuit.bind({"theta": 0.25}).operations[0].parameters) == (("theta",), (0.5,))
+
+
+HOSTILE = {
+    "include_file": ('OPENQASM 2.0; include "/etc/passwd"; qreg q[1];', "QASM206"),
+    "huge_register": ("OPENQASM 2.0; qreg q[2000000000];", "MESH102"),
+    "ten_digits": (f"OPENQASM 3; qubit[{10**30}] q;", "MESH106"),
+    "zero_register": ("OPENQASM 3; qubit[0] q;", "QASM221"),
+    "parentheses": (f"{HEAD}qubit q; rx({'(' * 100_000}1{')' * 100_000}) q;", "MESH104"),
+    "unary": (f"{HEAD}qubit q; rx({'-' * 200_000}1) q;", "MESH104"),
+    "ifs": (f"{HEAD}qubit q; bit c; {'if (c) {' * 400}x q;{'}' * 400}", "MESH104"),
+    "power": (f"{HEAD}qubit q; rx(9**9**9**9) q;", "QASM219"),
+    "zero_by_zero": (f"{HEAD}qubit q; rx(0/0) q;", "QASM219"),
+    "infinite": (f"{HEAD}qubit q; rx(1e999) q;", "QASM219"),
+    "for": (f"{HEAD}qubit q; for int i in [0:1000000000] {{ x q; }}", "QASM306"),
+    "recursive_gate": (f"{HEAD}qubit q; gate g a {{ g a; }} g q;", "QASM212"),
+    "nul": (f"{HEAD}qubit q;\0 x q;", "QASM200"),
+    "surrogate": (f"{HEAD}qubit q\ud800;", "QASM200"),
+    "bom": ("\ufeffOPENQASM 3; qubit q;", "QASM200"),
+    "comment": (f"{HEAD}qubit q; /* x", "QASM201"),
+    "long_name": (f"{HEAD}qubit {'q' * 10_000};", "MESH105"),
+    "keyword": (f"{HEAD}qubit measure;", "QASM224"),
+    "empty": ("", "QASM204"),
+    "only_comment": ("// nothing", "QASM204"),
+    "opaque": ("OPENQASM 2.0; qreg q[1]; opaque g a;", "QASM222"),
+    "pragma": (f"{HEAD}#pragma x\nqubit q;", "QASM308"),
+    "annotation": (f"{HEAD}qubit q;\n@x y\nx q;", "QASM309"),
+    "mixed": ("OPENQASM 2.0; qubit[2] q;", "QASM208"),
+    "too_large": ("x" * 300_000, "MESH100"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(HOSTILE))
+def test_hostile_text_has_its_code(name: str) -> None:
+    """Each hostile text is refused at once with its code first."""
+    text, code = HOSTILE[name]
+    assert codes(text)[0] == code
+
+
+def test_doubling_gates_are_counted_before_they_are_made() -> None:
+    """Thirty doubling definitions meet the budget of gate operations."""
+    lines = ["gate g0 a { x a; x a; }"] + [f"gate g{i} a {{ g{i - 1} a; g{i - 1} a; }}" for i in range(1, 30)]
+    assert codes(HEAD + "qubit q;" + "\n".join(lines) + "g29 q;") == ["MESH101"]
+
+
+def test_broadcast_is_counted_before_it_is_made() -> None:
+    """A broadcast beyond the operations' budget is refused."""
+    assert codes(f"{HEAD}qubit[100] q; {'x q;' * 6}", Budgets(operations=500)) == ["MESH101"]
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.qasm")), ids=lambda p: p.stem)
+def test_diagnostics_read_as_recorded(path: Path) -> None:
+    """The drawn diagnostics of a typical mistake are those on file."""
+    text = path.read_text()
+    with pytest.raises(CircuitError) as caught:
+        parse(text)
+    assert render(text, caught.value.diagnostics) == path.with_suffix(".txt").read_text()
+    assert all(d.code in CODES for d in caught.value.diagnostics)
+
+
+PIECES = [
+    "qubit[2] q;",
+    "bit[2] c;",
+    "h q[0];",
+    "cx q[0],q[1];",
+    "if (c==1)",
+    "{",
+    "}",
+    "else",
+    "measure q -> c;",
+    "gate g a {",
+]
+PIECES += [
+    "(",
+    ")",
+    "[",
+    "]",
+    ";",
+    "->",
+    "pi",
+    "1",
+    "-",
+    "**",
+    "rx(",
+    "qft q;",
+    "q",
+    "c",
+    "@",
+    "$",
+    '"',
+    "/*",
+    "é",
+    "for",
+    "let",
+]
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=4)), max_size=30))
+def test_random_text_raises_nothing_else(pieces: list[str]) -> None:
+    """A text of random pieces gives a circuit or a CircuitError with known codes, never another exception."""
+    try:
+        parse(HEAD + " ".join(pieces))
+    except CircuitError as error:
+        assert {d.code for d in error.diagnostics} <= set(CODES)  # noqa: PT017 - an accepted text is right as well
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+def test_mutated_examples_raise_nothing_else(path: Path) -> None:
+    """Examples with characters dropped, doubled or exchanged give a circuit or a CircuitError."""
+    rng, text = random.Random(1), path.read_text()
+    for _ in range(150):
+        letters = list(text)
+        for _ in range(rng.randrange(1, 5)):
+            at = rng.randrange(len(letters))
+            letters[at] = rng.choice(["", letters[at] * 2, ";", "{", "}", "(", "[", "0", "q", "\0"])
+        try:
+            parse("".join(letters))
+        except CircuitError as error:
+            assert error.diagnostics  # noqa: PT017 - an accepted text is right as well
+
+
+def test_bv8_secret_is_read_as_qiskit_reads_it() -> None:
+    """The Bernstein-Vazirani example is legal OpenQASM 2 for Qiskit too."""
+    text = next(p for p in EXAMPLES if p.stem == "bv8").read_text()
+    assert isinstance(qasm2.loads(text), QuantumCircuit)
