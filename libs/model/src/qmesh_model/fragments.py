@@ -25,7 +25,9 @@ class Fragment:
 def find_fragments(circuit: Circuit, wires: WireTrack) -> list[Fragment]:
     """Fragments in the order of their first operations.
 
-    A run goes on while nothing else touched its wires; conditions and classical writes begin a new one. A terminal measurement is a fragment of its own, part of its component's joint readout.
+    A run goes on while nothing else touched its wires; conditions, classical writes and collapses begin a new one. A
+    terminal measurement is a fragment of its own, part of its component's joint readout. Every edge leads to a
+    fragment whose first operation is later.
     """
     fragments: list[Fragment] = []
     of_operation: dict[int, int] = {}
@@ -45,6 +47,7 @@ def find_fragments(circuit: Circuit, wires: WireTrack) -> list[Fragment]:
             and fragments[number].wires == touched
             and operation.condition is None
             and not operation.writes  # a later write may have to wait for another fragment: that would be a cycle
+            and not operation.collapses  # its place among its component's collapses must stay free: same reason
         ):
             fragments[number].operations.append(operation.index)
             of_operation[operation.index] = number

@@ -1,1 +1,3 @@
 """Partitions circuits over the nodes that live."""
+
+__version__ = "0.1.0"

@@ -1,6 +1,7 @@
-"""gRPC servers and channels of the mesh: deadlines, typed errors, trace context, TLS files."""
+"""gRPC servers and channels of the mesh."""
 
 from qmesh_kit.rpc.client import RpcChannel
 from qmesh_kit.rpc.server import RpcServer
+from qmesh_kit.rpc.watch import follow
 
-__all__ = ["RpcChannel", "RpcServer"]
+__all__ = ["RpcChannel", "RpcServer", "follow"]

@@ -1,0 +1,1 @@
+"""What connects the planner to the outside."""

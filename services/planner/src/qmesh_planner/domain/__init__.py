@@ -1,0 +1,1 @@
+"""Pure planning: no clock, no I/O, no randomness."""

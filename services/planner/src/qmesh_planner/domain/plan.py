@@ -1,0 +1,310 @@
+"""Makes an immutable plan out of circuit, snapshot and configuration; the same input gives the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import uuid
+from collections import defaultdict
+from dataclasses import dataclass
+
+from qmesh.fabric.v1 import state_pb2 as state
+from qmesh.planner.v1 import plan_pb2 as pb
+from qmesh.planner.v1 import planner_pb2 as planner
+from qmesh_model import wire
+from qmesh_model.errors import MeshError
+from qmesh_planner import __version__
+from qmesh_planner.domain import ebits
+from qmesh_planner.domain.candidates import Candidates, Scored
+from qmesh_planner.domain.noise import operation_fidelity
+from qmesh_planner.domain.placement import Walk
+from qmesh_planner.domain.schedule import Schedule, schedule_of
+from qmesh_planner.domain.search import Search
+from qmesh_planner.domain.sequence import Group, groups_of
+from qmesh_planner.domain.topology import Topology, topology_of
+from qmesh_planner.domain.versions import Touch, Use, Versions
+from qmesh_planner.domain.weights import Demand, Weights
+from qmesh_planner.domain.work import Work, work_of
+
+_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:qmesh:plan")
+_SHARE_OF_MEMORY = 4
+_SECONDS_PER_CALL = 0.005
+_LINK_QUBITS = (1, 2, 5)
+
+
+@dataclass(slots=True)
+class _Parts:
+    walk: Walk
+    groups: list[Group]
+    uses: list[Use]
+    versions: Versions
+    schedule: Schedule
+    demand: Demand
+
+
+def make_plan(request: planner.CompileRequest, weights: Weights) -> pb.Plan:
+    """Plans a request whose `topology` is filled in.
+
+    Raises:
+        MeshError: NO_CAPABLE_NODE, STRATEGY_UNAVAILABLE, or INVALID_ARGUMENT for a circuit that makes no sense.
+    """
+    work = work_of(wire.from_proto(request.circuit))
+    if not work.tasks:
+        raise MeshError("INVALID_ARGUMENT", "the circuit has nothing to execute")
+    excluded = frozenset(request.excluded_nodes)
+    topology = topology_of(
+        request.topology.nodes, request.topology.links, excluded=excluded, min_fidelity=request.min_fidelity
+    )
+    walk = _placed(request.strategy, work, topology, weights)
+    single = request.precision == state.PRECISION_SINGLE
+    demand = Demand(request.shots, request.noise, 8 if single else 16)
+    groups = groups_of(walk)
+    versions = Versions(walk, demand)
+    uses = [versions.take(number, group) for number, group in enumerate(groups)]
+    parts = _Parts(walk, groups, uses, versions, schedule_of(walk, groups), demand)
+    plan = _assemble(request, weights, parts)
+    digest = hashlib.sha256(plan.SerializeToString(deterministic=True)).hexdigest()
+    plan.plan_id = str(uuid.uuid5(_NAMESPACE, f"{request.caller.tenant_id}\0{digest}"))
+    return plan
+
+
+def _placed(strategy: int, work: Work, topology: Topology, weights: Weights) -> Walk:
+    search = Search(work, topology, weights)
+    if strategy in {pb.STRATEGY_UNSPECIFIED, pb.STRATEGY_COST}:
+        return search.cheapest()
+    if strategy == pb.STRATEGY_CENTRALIZED:
+        return search.centralized()
+    raise MeshError("STRATEGY_UNAVAILABLE", "the strategies are: cost, centralized")
+
+
+def _assemble(request: planner.CompileRequest, weights: Weights, parts: _Parts) -> pb.Plan:
+    walk = parts.walk
+    plan = pb.Plan(
+        parent_plan_id=request.parent_plan_id,
+        generation=request.generation,
+        strategy=request.strategy or pb.STRATEGY_COST,
+        circuit_digest=walk.work.circuit.digest,
+        snapshot_id=request.topology.snapshot_id,
+        configuration=pb.Configuration(
+            weight_latency=weights.latency,
+            weight_risk=weights.risk,
+            weight_ebit=weights.ebit,
+            weight_load=weights.load,
+            excluded_nodes=sorted(request.excluded_nodes),
+            min_fidelity=request.min_fidelity,
+            noise=request.noise,
+            shots=request.shots,
+            precision=request.precision or state.PRECISION_DOUBLE,
+        ),
+        final_wires=walk.work.track.final,
+        makespan_ns=parts.schedule.makespan,
+        planner_version=__version__,
+    )
+    _add_fragments(plan, parts)
+    _add_blocks(plan, weights, parts)
+    _add_chains(plan, parts)
+    _add_pairs(plan, parts)
+    _add_demands(plan, parts)
+    _add_figures(plan, parts)
+    return plan
+
+
+def _add_fragments(plan: pb.Plan, parts: _Parts) -> None:
+    work = parts.walk.work
+    block_of = {n: b for b, group in enumerate(parts.groups) for unit in group.units for n in unit.tasks}
+    for fragment in work.fragments:
+        slot = parts.schedule.slots[fragment.number]
+        site = parts.walk.topology.sites[parts.walk.executing[fragment.number]]
+        operations = [work.circuit.operations[index] for index in fragment.operations]
+        plan.fragments.add(
+            fragment_id=f"{plan.generation}.{fragment.number}",
+            service_type=fragment.service_type,
+            wires=fragment.wires,
+            qubits=fragment.qubits,
+            operations=fragment.operations,
+            dependencies=fragment.dependencies,
+            block=block_of[fragment.number],
+            start_ns=slot.start,
+            gate_ns=slot.gate,
+            link_wait_ns=slot.link_wait,
+            idle_ns=slot.idle,
+            predicted_fidelity=math.prod(operation_fidelity(site, op) for op in operations)
+            if parts.demand.noise
+            else 1.0,
+        )
+
+
+def _add_blocks(plan: pb.Plan, weights: Weights, parts: _Parts) -> None:
+    walk = parts.walk
+    candidates = Candidates(walk, parts.schedule, weights)
+    block_of_unit = {unit.number: b for b, group in enumerate(parts.groups) for unit in group.units}
+    holder: dict[tuple[int, int], int] = {}
+    stages: dict[int, list[int]] = defaultdict(list)
+    for number, (group, use) in enumerate(zip(parts.groups, parts.uses, strict=True)):
+        needs = use.needs | {block_of_unit[need] for unit in group.units for need in unit.needs}
+        needs.discard(number)
+        block = plan.blocks.add(
+            block_id=number,
+            stage=1 + max((plan.blocks[need].stage for need in needs), default=-1),
+            fragments=[n for unit in group.units for n in unit.tasks],
+            fresh_wires=use.fresh,
+            reads=sorted(use.reads),
+            writes=sorted(use.writes),
+            dependencies=sorted(needs),
+            readout=all(unit.readout for unit in group.units),
+            state_bytes=use.peak,
+            executor=state.EXECUTOR_KIND_ENSEMBLE,
+        )
+        stages[block.stage].append(number)
+        for fragment in block.fragments:
+            for step in walk.work.tasks[fragment].steps:
+                block.operations.add(
+                    operation=step.operation,
+                    wires=step.wires,
+                    fragment=fragment,
+                    pairs=walk.begins.get(step.operation, ()),
+                )
+        block.inputs.extend(_use(touch) for touch in use.inputs)
+        block.outputs.extend(_use(touch) for touch in use.outputs)
+        scored, reasons = candidates.of_block(group, use)
+        block.candidates.extend(_candidate(rank, item) for rank, item in enumerate(scored))
+        block.exclusions.extend(pb.Exclusion(reason=r, count=c) for r, c in reasons.items())
+        for touch in use.inputs:
+            source = holder[touch.component, touch.position]
+            if source != group.site:
+                plan.state_moves.add(
+                    component=touch.component,
+                    position=touch.position,
+                    from_node=walk.topology.sites[source].node_id,
+                    to_node=walk.topology.sites[group.site].node_id,
+                    bytes=touch.nbytes,
+                    block=number,
+                )
+        for touch in use.outputs:
+            holder[touch.component, touch.position] = group.site
+    for stage in sorted(stages):
+        plan.stages.add(blocks=stages[stage])
+
+
+def _use(touch: Touch) -> pb.ComponentUse:
+    return pb.ComponentUse(component=touch.component, position=touch.position, wires=touch.wires)
+
+
+def _candidate(rank: int, item: Scored) -> pb.Candidate:
+    return pb.Candidate(
+        node_id=item.site.node_id,
+        rank=rank,
+        score=pb.Score(
+            latency=item.latency,
+            failure_risk=item.failure_risk,
+            entanglement=item.entanglement,
+            load=item.load,
+            total=item.total,
+        ),
+        explanation=item.explanation,
+    )
+
+
+def _add_chains(plan: pb.Plan, parts: _Parts) -> None:
+    for chain in parts.versions.chains:
+        if chain.blocks:
+            plan.chains.add(
+                component=chain.component,
+                wires=chain.wires,
+                blocks=chain.blocks,
+                merged_from=[part for part in chain.merged_from if parts.versions.chains[part].blocks],
+                final=chain.final,
+            )
+
+
+def _add_pairs(plan: pb.Plan, parts: _Parts) -> None:
+    walk = parts.walk
+    ids = [site.node_id for site in walk.topology.sites]
+    for change in walk.changes:
+        plan.homes.add(
+            wire=change.wire, node_id=ids[change.site], from_operation=change.operation, pair=change.pair
+        )
+    for pair in walk.pairs:
+        channel = walk.topology.channel(*pair.ends)
+        born, used = parts.schedule.pairs[pair.number]
+        plan.ebits.add(
+            pair=pair.number,
+            wire=pair.wire,
+            node_a=ids[pair.ends[0]],
+            node_b=ids[pair.ends[1]],
+            kind=pair.kind,
+            operation=pair.operations[0],
+            packet=pair.operations,
+            fidelity=channel.fidelity if channel is not None else 1.0,
+            raw_pairs=1.0,
+            born_ns=born,
+            used_ns=used,
+        )
+    order = [n for group in parts.groups for unit in group.units for n in unit.tasks]
+    plan.ebit_summary.CopyFrom(
+        pb.EbitSummary(
+            total=len(walk.pairs),
+            e_inf=len(walk.pairs),
+            e_m=[
+                pb.BufferedEbits(link_qubits=m, ebits=ebits.replayed(walk.pairs, order, m)) for m in _LINK_QUBITS
+            ],
+            per_link=[
+                pb.LinkEbits(node_a=ids[a], node_b=ids[b], ebits=count)
+                for (a, b), count in ebits.per_link(walk.pairs).items()
+            ],
+            raw_pairs=float(len(walk.pairs)),
+        )
+    )
+
+
+def _add_demands(plan: pb.Plan, parts: _Parts) -> None:
+    walk = parts.walk
+    used: dict[int, set[int]] = defaultdict(set)
+    for number, group in enumerate(parts.groups):
+        used[group.site].add(number)
+    for site in walk.topology.sites:
+        blocks = used.get(site.number, set())
+        if not blocks and not walk.peaks[site.number]:
+            continue
+        fragments = [n for block in sorted(blocks) for n in plan.blocks[block].fragments]
+        kept = sum(touch.nbytes for block in blocks for touch in parts.uses[block].outputs)
+        peak = max((parts.uses[block].peak for block in blocks), default=0)
+        plan.demands.add(
+            node_id=site.node_id,
+            data_qubits=walk.peaks[site.number],
+            state_bytes=min(site.state_bytes, max(peak, kept)),
+            executions=len(blocks),
+            service_types=sorted({plan.fragments[n].service_type for n in fragments}),
+            fragment_ids=[plan.fragments[n].fragment_id for n in sorted(fragments)],
+        )
+
+
+def _add_figures(plan: pb.Plan, parts: _Parts) -> None:
+    plan.slices = _slices(parts)
+    plan.predicted_wall_seconds = _SECONDS_PER_CALL * len(plan.stages) * plan.slices
+    plan.predicted_fidelity = math.prod(fragment.predicted_fidelity for fragment in plan.fragments)
+    for block in plan.blocks:
+        best = block.candidates[0].score
+        plan.score.latency += best.latency
+        plan.score.failure_risk += best.failure_risk
+        plan.score.entanglement += best.entanglement
+        plan.score.load += best.load
+        plan.score.total += best.total
+    remote = {wire for pair in parts.walk.pairs for wire in [pair.wire]}
+    distilled = {
+        wire
+        for task in parts.walk.work.tasks
+        if task.service_type == "distillation"
+        for wire in task.wires
+    }
+    for wire_number in sorted(distilled - remote):
+        plan.warnings.append(f"distillation on wire {wire_number} purifies nothing: no pair is delivered for it")
+
+
+def _slices(parts: _Parts) -> int:
+    """Slices of shots, so that the largest block fits a quarter of the memory of its node."""
+    slices = 1
+    for group, use in zip(parts.groups, parts.uses, strict=True):
+        room = max(1, parts.walk.topology.sites[group.site].state_bytes // _SHARE_OF_MEMORY)
+        slices = max(slices, -(-use.peak // room))
+    return min(slices, max(1, parts.demand.shots))
