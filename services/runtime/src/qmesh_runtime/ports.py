@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -128,6 +129,10 @@ class JobStore(Protocol):
 
     async def records(self, job_id: str) -> list[RecordRow]:
         """All recorded answers of a job, oldest first."""
+        ...
+
+    def enqueue(self, change: Change) -> asyncio.Future[None]:
+        """Makes a change durable soon, in the order of the calls; the future ends with the commit."""
         ...
 
     async def write(self, change: Change) -> None:

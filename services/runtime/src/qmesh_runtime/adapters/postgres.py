@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -27,13 +27,18 @@ _DEADLINE = 10.0
 class PostgresJobStore:
     """Jobs, history, records and outbox; writes are grouped into few transactions."""
 
-    def __init__(self, pool: AsyncConnectionPool, owner: str, lease_seconds: float) -> None:
-        """Takes the pool, the name of this replica, and the length of its leases."""
+    def __init__(
+        self,
+        pool: AsyncConnectionPool,
+        owner: str,
+        lease_seconds: float,
+        on_commit: Callable[[Sequence[Item]], None],
+    ) -> None:
+        """Takes the pool, the name of this replica, the length of its leases, and who is told of what is durable."""
         self._pool = pool
         self._owner = owner
         self._lease = lease_seconds
-        self._writer: GroupWriter[Item, Any] = GroupWriter(pool, self._apply)
-        self.on_commit: list[Any] = []
+        self._writer: GroupWriter[Item, Any] = GroupWriter(pool, self._apply, on_commit=on_commit)
 
     @property
     def writer(self) -> GroupWriter[Item, Any]:

@@ -84,6 +84,8 @@ class JobProcessor:
             if self._claim.cancel_requested:
                 await self._end(events.JOB_STATUS_CANCELED)
                 return
+            if self._claim.fence > 1:
+                self._recorder.write(self._history.event(events.JOB_EVENT_TYPE_CLAIMED))
             async with asyncio.timeout(max(0.0, self._claim.deadline - time.time())):
                 await self._run()
         except TimeoutError:

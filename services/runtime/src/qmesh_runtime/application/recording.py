@@ -33,7 +33,7 @@ class JobRecorder:
         self._history = history
         self._observations = observations
         self._claim = claim
-        self._pending: set[asyncio.Task[None]] = set()
+        self._pending: set[asyncio.Future[None]] = set()
         self._refused: BaseException | None = None
         self._compiled: Compiled | None = None
         self._columns: dict[tuple[int, int, int], dict[int, bytes]] = {}
@@ -43,13 +43,13 @@ class JobRecorder:
 
     def write(self, change: Change) -> None:
         """Makes a change durable without waiting for it."""
-        task = asyncio.get_running_loop().create_task(self._store.write(change))
-        self._pending.add(task)
-        task.add_done_callback(self._settled)
+        future = self._store.enqueue(change)
+        self._pending.add(future)
+        future.add_done_callback(self._settled)
 
-    def _settled(self, task: asyncio.Task[None]) -> None:
-        self._pending.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None and self._refused is None:
+    def _settled(self, future: asyncio.Future[None]) -> None:
+        self._pending.discard(future)
+        if not future.cancelled() and (error := future.exception()) is not None and self._refused is None:
             self._refused = error
 
     async def settle(self) -> None:
