@@ -85,14 +85,13 @@ class Supervisor:
 
     async def _start(self) -> None:
         self._check_gateway_port()
-        endpoints, nodes_early = await self._stores()
+        endpoints = await self._stores()
         ports = Ports(self._gateway_port, choose_port(self._layout.run / "registry.port"))
         specs = MeshPlan(self._layout, self._topology, ports, endpoints).processes()
         for spec in specs:
             self._children[spec.name] = Child(spec, self._layout.log(spec.name))
         for spec in sorted(specs, key=lambda s: -s.stage):
             await self._launch(self._children[spec.name])
-        await nodes_early
         async with asyncio.TaskGroup() as group:
             for spec in specs:
                 group.create_task(self._children[spec.name].ready(_READY_TIMEOUT))
@@ -106,7 +105,7 @@ class Supervisor:
                 f"port {self._gateway_port} is taken by {owner}; stop it, or set QMESH_GATEWAY__PORT to another port"
             )
 
-    async def _stores(self) -> tuple[Endpoints, asyncio.Future[None]]:
+    async def _stores(self) -> Endpoints:
         """Starts PostgreSQL and NATS; an orphan of a killed supervisor is ended by its parent-death signal."""
         layout = self._layout
         token = keys.secret(layout.keys / "nats.token")
@@ -129,9 +128,7 @@ class Supervisor:
             await asyncio.to_thread(server.wait_ready)
             child.state = "running"
             self._watch(child)
-        done = asyncio.get_running_loop().create_future()
-        done.set_result(None)
-        return Endpoints(postgres.url, nats.url, token), done
+        return Endpoints(postgres.url, nats.url, token)
 
     async def _launch(self, child: Child) -> None:
         try:
