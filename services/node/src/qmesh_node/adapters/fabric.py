@@ -28,7 +28,7 @@ from qmesh_fabric.state import pull, serve_state
 from qmesh_node.application import SOFTWARE, NodeService
 from qmesh_node.domain.ensemble import Ensemble
 from qmesh_node.domain.errors import RejectedError, StaleClaimError
-from qmesh_node.domain.store import Version, VersionStore
+from qmesh_node.domain.store import Key, Version, VersionStore, key_of
 from qmesh_node.domain.token import TokenChecker
 from qmesh_node.settings import Description
 
@@ -80,19 +80,20 @@ class PulledStates:
     def __init__(self, host: Host) -> None:
         """Takes the host."""
         self._host = host
-        self._running: dict[bytes, tuple[trio.Event, list[Ensemble]]] = {}
+        self._running: dict[tuple[Key, bytes], tuple[trio.Event, list[Ensemble]]] = {}
 
     async def pull(
         self, ref: state.ComponentRef, addresses: Sequence[str], token: bytes, deadline: float
     ) -> Ensemble:
         """The version that a reference names."""
-        known = self._running.get(ref.digest)
+        key = (key_of(ref.id), ref.digest)  # equal states of different versions have equal digests
+        known = self._running.get(key)
         if known is not None:
             await known[0].wait()
             if known[1]:
                 return known[1][0]
         entry: tuple[trio.Event, list[Ensemble]] = (trio.Event(), [])
-        self._running[ref.digest] = entry
+        self._running[key] = entry
         try:
             with trio.fail_after(max(0.1, deadline - time.time())):
                 _, data, rows_bytes = await pull(self._host, ref, addresses, token=token, limit=ref.bytes)
@@ -103,7 +104,7 @@ class PulledStates:
             raise LookupError(ref.holder) from None
         finally:
             entry[0].set()
-            self._running.pop(ref.digest, None)
+            self._running.pop(key, None)
         return ensemble
 
 

@@ -12,6 +12,7 @@ from qmesh.fabric.v1 import state_pb2 as state
 from qmesh.planner.v1 import plan_pb2 as pb
 from qmesh.planner.v1 import planner_pb2 as planner
 from qmesh_model import wire
+from qmesh_model.circuit import Circuit
 from qmesh_model.errors import MeshError
 from qmesh_planner import __version__
 from qmesh_planner.domain import ebits
@@ -290,15 +291,19 @@ def _add_figures(plan: pb.Plan, parts: _Parts) -> None:
         plan.score.entanglement += best.entanglement
         plan.score.load += best.load
         plan.score.total += best.total
-    remote = {wire for pair in parts.walk.pairs for wire in [pair.wire]}
-    distilled = {
-        wire
-        for task in parts.walk.work.tasks
-        if task.service_type == "distillation"
-        for wire in task.wires
-    }
-    for wire_number in sorted(distilled - remote):
-        plan.warnings.append(f"distillation on wire {wire_number} purifies nothing: no pair is delivered for it")
+    remote = {pair.wire for pair in parts.walk.pairs}
+    for fragment in plan.fragments:
+        if fragment.service_type == "distillation" and fragment.wires[0] not in remote:
+            qubit = _qubit_name(parts.walk.work.circuit, fragment.qubits[0])
+            plan.warnings.append(f"distillation of {qubit} purifies nothing: no pair is delivered for it")
+
+
+def _qubit_name(circuit: Circuit, qubit: int) -> str:
+    """A qubit as the user's text names it."""
+    for register in circuit.qubit_registers:
+        if register.offset <= qubit < register.offset + register.size:
+            return f"{register.name}[{qubit - register.offset}]"
+    return f"qubit {qubit}"
 
 
 def _slices(parts: _Parts) -> int:
