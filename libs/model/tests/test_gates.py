@@ -7,6 +7,7 @@ import pytest
 from qiskit.circuit.library import get_standard_gate_name_mapping
 from qiskit.circuit.library import standard_gates as std
 from qiskit.quantum_info import Operator
+
 from qmesh_model import gates, matrices
 
 PARAMS = (0.3, 0.7, -1.1, 0.4)

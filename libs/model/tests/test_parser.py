@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from qiskit import QuantumCircuit, qasm2
 from qiskit.quantum_info import Operator
+
 from qmesh_model import gates, matrices, wire
 from qmesh_model.budgets import Budgets
 from qmesh_model.circuit import Circuit, Kind

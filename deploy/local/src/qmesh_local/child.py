@@ -87,7 +87,9 @@ class Child:
                 if self.pid is None:
                     raise StartError(f"{self.spec.name} ended while starting: {self.last_words()}")
                 if time.monotonic() > deadline:
-                    raise StartError(f"{self.spec.name} was not ready after {timeout_seconds:g} s: {self.last_words()}")
+                    raise StartError(
+                        f"{self.spec.name} was not ready after {timeout_seconds:g} s: {self.last_words()}"
+                    )
                 await asyncio.sleep(0.02)
         self.state = "running"
 

@@ -25,7 +25,9 @@ from qmesh_local.topology import Topology, TopologyError, generate, load
 DEFAULT_TOPOLOGY = Path(__file__).resolve().parents[2] / "topology.toml"
 _DETACH_TIMEOUT = 90.0
 
-Home = Annotated[Path | None, typer.Option("--home", help="State of the mesh (default: QMESH_HOME or .qmesh).")]
+Home = Annotated[
+    Path | None, typer.Option("--home", help="State of the mesh (default: QMESH_HOME or .qmesh).")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
@@ -79,7 +81,9 @@ def up(
     except NotRunningError:
         pass
     else:
-        Console(stderr=True).print(f"a mesh already runs in {layout.home}; see 'qmesh status'", highlight=False)
+        Console(stderr=True).print(
+            f"a mesh already runs in {layout.home}; see 'qmesh status'", highlight=False
+        )
         return
     layout.make()
     if detach or once is not None:
@@ -187,12 +191,16 @@ def _one(verb: str, process: str, home: Path | None) -> None:
         raise _fail(str(answer["error"]), Exit.FAILED)
 
 
-def stop(process: Annotated[str, typer.Argument(help="Name as in 'qmesh status'.")], home: Home = None) -> None:
+def stop(
+    process: Annotated[str, typer.Argument(help="Name as in 'qmesh status'.")], home: Home = None
+) -> None:
     """Stop one process and keep it down."""
     _one("stop", process, home)
 
 
-def start(process: Annotated[str, typer.Argument(help="Name as in 'qmesh status'.")], home: Home = None) -> None:
+def start(
+    process: Annotated[str, typer.Argument(help="Name as in 'qmesh status'.")], home: Home = None
+) -> None:
     """Start a process that was stopped."""
     _one("start", process, home)
 

@@ -86,7 +86,7 @@ class Layout:
         return self.run / f"{process}.ready"
 
     def socket(self, service: str) -> str:
-        """gRPC target of a service."""
+        """GRPC target of a service."""
         return f"unix:{self.sockets / service}.sock"
 
     def probe(self, process: str) -> str:

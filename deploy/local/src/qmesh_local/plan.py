@@ -61,7 +61,8 @@ def base_environment(layout: Layout) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if name in {"PATH", "HOME", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV"} or name.startswith(("LC_", "QMESH_"))
+        if name in {"PATH", "HOME", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV"}
+        or name.startswith(("LC_", "QMESH_"))
     }
     return kept | {
         "QMESH_HOME": str(layout.home),
@@ -93,7 +94,9 @@ class MeshPlan:
 
     def processes(self) -> list[ProcessSpec]:
         """Services and nodes; the stores are the supervisor's own."""
-        return [self._service(name) for name in SERVICES] + [self._node(spec.name) for spec in self._topology.nodes]
+        return [self._service(name) for name in SERVICES] + [
+            self._node(spec.name) for spec in self._topology.nodes
+        ]
 
     def registry_address(self) -> str:
         """Multiaddr of the registry."""

@@ -173,7 +173,11 @@ class Supervisor:
         """Gateway first, then services and nodes, then the stores."""
         self._state = "stopping"
         stores = {"postgres", "nats-server"}
-        for names in (["gateway"], [n for n in self._children if n not in stores | {"gateway"}], list(stores)):
+        for names in (
+            ["gateway"],
+            [n for n in self._children if n not in stores | {"gateway"}],
+            list(stores),
+        ):
             chosen = [self._children[name] for name in names if name in self._children]
             await asyncio.gather(*(child.stop(_STOP_TIMEOUT) for child in chosen))
 
@@ -197,7 +201,10 @@ class Supervisor:
             self._stopping.set()
             return {"ok": True}
         if name not in self._children:
-            return {"ok": False, "error": f"there is no process {name!r}; there are: {', '.join(self._children)}"}
+            return {
+                "ok": False,
+                "error": f"there is no process {name!r}; there are: {', '.join(self._children)}",
+            }
         child = self._children[name]
         if verb == "stop":
             child.wanted = False

@@ -188,8 +188,12 @@ def _fragments(console: Console, inside: Mapping[str, Any]) -> None:
 def validation(document: Mapping[str, Any], name: str) -> None:
     """A valid circuit."""
     console = _out()
-    console.print(Text.assemble(("valid", "bold green"), f"  {name}: {document['qubits']} qubits, "
-                                f"{len(document['operations'])} operations"))
+    console.print(
+        Text.assemble(
+            ("valid", "bold green"),
+            f"  {name}: {document['qubits']} qubits, {len(document['operations'])} operations",
+        )
+    )
     for key, value in document["statistics"].items():
         console.print(f"  {key}: {value}")
 
@@ -237,7 +241,18 @@ def plan(document: Mapping[str, Any], names: Mapping[str, str]) -> None:
         f"{document['predicted_fidelity']:.4f}"
     )
     table = Table()
-    for column in ("block", "stage", "fragments", "node", "latency", "risk", "e-bits", "load", "total", "fallbacks"):
+    for column in (
+        "block",
+        "stage",
+        "fragments",
+        "node",
+        "latency",
+        "risk",
+        "e-bits",
+        "load",
+        "total",
+        "fallbacks",
+    ):
         table.add_column(column, justify="left" if column in {"node", "fallbacks"} else "right")
     for block, assignment in zip(document["blocks"], document["assignments"], strict=True):
         first = assignment["candidates"][0]

@@ -22,6 +22,9 @@ log = structlog.get_logger()
 MAX_BYTES = 8192
 MAX_AGE = 10.0
 _MAX_PEERS = 4096
+_ADDRESSES, _OFFERS, _LINKS, _NAME = 4, 64, 512, 64
+_OPERANDS = 1000  # of one circuit
+_DATA_QUBITS = 10_000  # more than any circuit has
 
 
 async def publish(host: Host, advert: pb.Advertisement) -> None:
@@ -38,28 +41,31 @@ async def publish(host: Host, advert: pb.Advertisement) -> None:
 
 def problem_of(advert: pb.Advertisement) -> str | None:
     """What is out of range in an advertisement; None for nothing."""
-    offers = advert.services
-    if len(advert.listen_addrs) > 4 or len(offers) > 64 or len(advert.links) > 512:  # noqa: PLR2004 - the advert's bounds
-        return "too many entries"
-    if len(advert.name) > 64 or not advert.name.isprintable():  # noqa: PLR2004 - as above
-        return "name"
-    fractions = [offer.fidelity for offer in offers] + [advert.readout_fidelity]
-    fractions += [link.pair_fidelity for link in advert.links]
-    if any(not (math.isfinite(f) and 0.0 <= f <= 1.0) for f in fractions):
-        return "fidelity"
-    if any(not (math.isfinite(x.pair_rate_hz) and x.pair_rate_hz >= 0) for x in advert.links):
-        return "pair rate"
-    if any(not 1 <= offer.qubit_min <= offer.qubit_max <= 1000 for offer in offers):  # noqa: PLR2004 - circuit bound
-        return "operands"
-    if advert.capacity.data_qubits > 10_000:  # noqa: PLR2004 - more than any circuit has
-        return "data qubits"
-    return None
+    offers, links, name = advert.services, advert.links, advert.name
+    fractions = [offer.fidelity for offer in offers] + [link.pair_fidelity for link in links]
+    fractions += [advert.readout_fidelity, advert.load.busy]
+    amounts = [advert.memory.t1_seconds, advert.memory.t2_seconds]
+    amounts += [x for link in links for x in (link.pair_rate_hz, link.rtt_seconds, link.measured_at)]
+    checks = (
+        (
+            "too many entries",
+            len(advert.listen_addrs) > _ADDRESSES or len(offers) > _OFFERS or len(links) > _LINKS,
+        ),
+        ("name", len(name) > _NAME or not name.isprintable()),
+        ("fraction", not all(0.0 <= f <= 1.0 for f in fractions)),
+        ("amount", not all(math.isfinite(x) and x >= 0.0 for x in amounts)),
+        ("operands", not all(1 <= o.qubit_min <= o.qubit_max <= _OPERANDS for o in offers)),
+        ("data qubits", advert.capacity.data_qubits > _DATA_QUBITS),
+    )
+    return next((what for what, wrong in checks if wrong), None)
 
 
 class AdvertInbox:
     """Newest valid advertisement of each peer."""
 
-    def __init__(self, host: Host, knows: Callable[[str], bool], clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, host: Host, knows: Callable[[str], bool], clock: Callable[[], float] = time.time
+    ) -> None:
         """Takes the host and the gate on authors."""
         self._host = host
         self._knows = knows
@@ -77,32 +83,28 @@ class AdvertInbox:
         try:
             author = str(ID(message.from_id))
             advert = pb.Advertisement.FromString(message.data)
-        except (DecodeError, ValueError) as error:
-            return self._refuse(f"undecodable: {error!r}"[:80])
-        stamp = (advert.epoch, advert.counter)
-        if len(message.data) > MAX_BYTES:
-            return self._refuse("oversize")
-        if advert.node_id != author:
-            return self._refuse("another node's name")
-        if not self._knows(author):
-            return self._refuse("unknown author")
-        if not abs(self._clock() - advert.issued_at) <= MAX_AGE:
-            return self._refuse("stale")
-        if stamp <= self._last.get(author, (-1, -1)):
-            return self._refuse("replay")
-        if (problem := problem_of(advert)) is not None:
-            return self._refuse(problem)
-        if len(self._last) >= _MAX_PEERS and author not in self._last:
-            return self._refuse("too many peers")
-        self._last[author] = stamp
+        except (DecodeError, ValueError):
+            why: str | None = "undecodable"
+        else:
+            why = self._objection(author, len(message.data), advert) or problem_of(advert)
+        if why is not None:
+            guard.dropped[f"advert: {why}"] += 1
+            return False
+        self._last[author] = (advert.epoch, advert.counter)
         return True
 
-    @staticmethod
-    def _refuse(why: str) -> bool:
-        guard.dropped[f"advert: {why}"] += 1
-        return False
+    def _objection(self, author: str, size: int, advert: pb.Advertisement) -> str | None:
+        checks = (
+            ("oversize", size > MAX_BYTES),
+            ("another node's name", advert.node_id != author),
+            ("unknown author", not self._knows(author)),
+            ("stale", not abs(self._clock() - advert.issued_at) <= MAX_AGE),  # also when it is not a number
+            ("replay", (advert.epoch, advert.counter) <= self._last.get(author, (-1, -1))),
+            ("too many peers", len(self._last) >= _MAX_PEERS and author not in self._last),
+        )
+        return next((why for why, wrong in checks if wrong), None)
 
-    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
         """Receives until it is cancelled; nothing slow happens here."""
         self._host.pubsub.set_topic_validator(ADVERTS, self.validate, False)
         subscription = await self._host.pubsub.subscribe(ADVERTS)

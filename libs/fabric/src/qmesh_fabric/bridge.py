@@ -10,9 +10,14 @@ from typing import Any
 
 import trio
 
+from qmesh_fabric.errors import first_of
+
 
 class TrioThread:
-    """Runs a trio application beside an asyncio loop."""
+    """Runs a trio application beside an asyncio loop.
+
+    `done` is set when trio ends, to the error that ended it or to None: a service watches it and exits.
+    """
 
     def __init__(self) -> None:
         """Nothing runs yet."""
@@ -21,6 +26,10 @@ class TrioThread:
         self._nursery: trio.Nursery | None = None
         self._stop: trio.Event | None = None
         self._thread: threading.Thread | None = None
+        self._entered = threading.Event()
+        self._scope = trio.CancelScope()
+        self._waiting: set[asyncio.Future[Any]] = set()
+        self._ready: asyncio.Future[Any] | None = None
         self.done: asyncio.Future[BaseException | None] | None = None
 
     async def start[T](self, app: Callable[[], AbstractAsyncContextManager[T]]) -> T:
@@ -31,34 +40,48 @@ class TrioThread:
         """
         self._loop = asyncio.get_running_loop()
         ready: asyncio.Future[T] = self._loop.create_future()
+        self._ready = ready
         self.done = self._loop.create_future()
-        done = self.done
+        self._thread = threading.Thread(target=self._run, args=(app,), name="libp2p", daemon=True)
+        self._thread.start()
+        try:
+            return await ready
+        except asyncio.CancelledError:
+            await self.stop()
+            raise
 
-        async def main() -> None:
-            self._token = trio.lowlevel.current_trio_token()
-            self._stop = trio.Event()
+    def _run(self, app: Callable[[], AbstractAsyncContextManager[Any]]) -> None:
+        error: BaseException | None = None
+        try:
+            trio.run(self._main, app)
+        except BaseException as caught:  # noqa: BLE001 - it is handed to the loop
+            error = first_of(caught)
+        self._entered.set()
+        self.post(self._end, error)
+
+    async def _main(self, app: Callable[[], AbstractAsyncContextManager[Any]]) -> None:
+        self._token = trio.lowlevel.current_trio_token()
+        self._stop = trio.Event()
+        self._entered.set()
+        with self._scope:
             async with app() as made, trio.open_nursery() as self._nursery:
-                self.post(ready.set_result, made)
+                self.post(self._begun, made)
                 await self._stop.wait()
                 self._nursery.cancel_scope.cancel()
 
-        def end(error: BaseException | None) -> None:
-            if not ready.done():
-                ready.set_exception(_leaf(error) or RuntimeError("trio ended before it began"))
-            if not done.done():
-                done.set_result(_leaf(error))
+    def _begun(self, made: object) -> None:
+        if self._ready is not None and not self._ready.done():
+            self._ready.set_result(made)
 
-        def run() -> None:
-            error: BaseException | None = None
-            try:
-                trio.run(main)
-            except BaseException as caught:  # noqa: BLE001 - it is handed to the loop
-                error = caught
-            self.post(end, error)
-
-        self._thread = threading.Thread(target=run, name="libp2p", daemon=True)
-        self._thread.start()
-        return await ready
+    def _end(self, error: BaseException | None) -> None:
+        """On the asyncio loop: nobody waits for trio any more."""
+        for future in [*self._waiting]:
+            if not future.done():
+                future.set_exception(trio.RunFinishedError("trio has ended"))
+        if self._ready is not None and not self._ready.done():
+            self._ready.set_exception(error or RuntimeError("trio ended before it began"))
+        if self.done is not None and not self.done.done():
+            self.done.set_result(error)
 
     def post(self, function: Callable[..., Any], *arguments: Any) -> None:
         """From trio: calls a function on the asyncio loop."""
@@ -69,7 +92,7 @@ class TrioThread:
             return  # the loop has ended, nobody waits any more
 
     def run_soon(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """From asyncio: calls a function on the trio loop.
+        """From asyncio: calls a function on the trio loop; it must not raise.
 
         Raises:
             trio.RunFinishedError: trio has ended.
@@ -82,56 +105,85 @@ class TrioThread:
         """Runs a coroutine function in trio; cancelling the caller cancels it and waits for its end.
 
         Raises:
-            trio.RunFinishedError: trio has ended.
+            trio.RunFinishedError: trio has ended, or ends meanwhile.
         """
         assert self._loop is not None  # noqa: S101 - set by start
         future: asyncio.Future[T] = self._loop.create_future()
         scope = trio.CancelScope()
-
-        def put(setter: str, value: object) -> None:
-            if not future.done():
-                getattr(future, setter)(value)
-
-        async def job() -> None:
-            with scope:
-                try:
-                    value = await function(*arguments)
-                except Exception as error:  # noqa: BLE001 - it crosses to the caller
-                    self.post(put, "set_exception", error)
-                else:
-                    self.post(put, "set_result", value)
-                return
-            self.post(put, "set_exception", asyncio.CancelledError())
-
-        def begin() -> None:
-            assert self._nursery is not None  # noqa: S101 - the token exists only inside it
-            self._nursery.start_soon(job)
-
-        self.run_soon(begin)
+        self.run_soon(self._begin, function, arguments, scope, future)
+        self._waiting.add(future)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
             if not future.done():
-                self.run_soon(scope.cancel)
+                self._cancel(scope)
                 await asyncio.wait([future])
             if not future.cancelled():
                 future.exception()
             raise
+        finally:
+            self._waiting.discard(future)
+
+    def _cancel(self, scope: trio.CancelScope) -> None:
+        try:
+            self.run_soon(scope.cancel)
+        except trio.RunFinishedError:
+            return  # `_end` settles the future
+
+    def _begin(
+        self,
+        function: Callable[..., Awaitable[Any]],
+        arguments: tuple[Any, ...],
+        scope: trio.CancelScope,
+        future: asyncio.Future[Any],
+    ) -> None:
+        """On the trio loop; what it raised would end trio itself."""
+        assert self._nursery is not None  # noqa: S101 - `start` returns after it is open
+        try:
+            self._nursery.start_soon(self._work, function, arguments, scope, future)
+        except RuntimeError:  # the nursery takes nobody any more
+            self.post(_settle, future, None, trio.RunFinishedError("trio is ending"))
+
+    async def _work(
+        self,
+        function: Callable[..., Awaitable[Any]],
+        arguments: tuple[Any, ...],
+        scope: trio.CancelScope,
+        future: asyncio.Future[Any],
+    ) -> None:
+        try:
+            with scope:
+                self.post(_settle, future, await function(*arguments), None)
+                return
+        except Exception as error:  # noqa: BLE001 - it crosses to the caller
+            self.post(_settle, future, None, error)
+        else:
+            self.post(future.cancel)
 
     async def stop(self, timeout_seconds: float = 10.0) -> None:
-        """Ends the application and its thread."""
-        if self._thread is None or self.done is None or self._stop is None:
+        """Ends the application and its thread; may be called at any time, and again.
+
+        Raises:
+            TimeoutError: it does not end.
+        """
+        thread, done = self._thread, self.done
+        if thread is None or done is None:
             return
-        try:
-            self.run_soon(self._stop.set)
-        except trio.RunFinishedError:
-            pass  # it has ended by itself
         async with asyncio.timeout(timeout_seconds):
-            await asyncio.shield(self.done)
-        await asyncio.to_thread(self._thread.join, timeout_seconds)
+            await asyncio.to_thread(self._entered.wait)
+            try:
+                starting = self._nursery is None
+                self.run_soon(self._scope.cancel if starting or self._stop is None else self._stop.set)
+            except trio.RunFinishedError:
+                pass  # it has ended by itself
+            await asyncio.shield(done)
+        await asyncio.to_thread(thread.join, timeout_seconds)
 
 
-def _leaf(error: BaseException | None) -> BaseException | None:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
+def _settle(future: asyncio.Future[Any], value: object, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(value)

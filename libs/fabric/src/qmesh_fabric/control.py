@@ -10,8 +10,8 @@ import trio
 from google.protobuf.message import DecodeError
 
 from qmesh.fabric.v1 import control_pb2 as pb
-from qmesh_fabric.errors import PeerGone
-from qmesh_fabric.frames import Framer
+from qmesh_fabric.errors import PeerGone, first_of
+from qmesh_fabric.frames import FrameError, Framer, end_stream
 from qmesh_fabric.host import Host
 from qmesh_fabric.protocols import CONTROL
 
@@ -41,16 +41,17 @@ async def follow(
         async for report in reports:
             await framer.send(report.SerializeToString())
 
+    why = ""
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(send)
             while True:
                 await on_command(pb.ControlCommand.FromString(await framer.receive()))
-    except* Exception as several:
-        raise PeerGone(f"the control stream ended: {several.exceptions[0]!r}"[:200]) from None
+    except* Exception as several:  # noqa: BLE001 - the library raises many kinds for one fact
+        why = repr(first_of(several))  # raised here, beside a cancel, it would be wrapped in a group
     finally:
-        with trio.CancelScope(shield=True), trio.move_on_after(1):
-            await _reset(stream)
+        await end_stream(stream)
+    raise PeerGone(f"the control stream ended: {why}"[:200])
 
 
 class ControlHub:
@@ -93,26 +94,18 @@ class ControlHub:
             async for command in receive:
                 await framer.send(command.SerializeToString())
 
-        self._on_open(peer_id)
         try:
+            self._on_open(peer_id)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(write)
                 while True:
                     self._on_report(peer_id, pb.ControlReport.FromString(await framer.receive()))
-        except* (DecodeError, ValueError) as several:
-            log.warning("a control stream was reset", peer=peer_id, error=repr(several.exceptions[0]))
-        except* Exception as several:  # the node went away
-            log.info("a node left", peer=peer_id, error=repr(several.exceptions[0])[:160])
+        except* (DecodeError, FrameError, ValueError) as several:
+            log.warning("a control stream was reset", peer=peer_id, error=repr(first_of(several)))
+        except* Exception as several:  # noqa: BLE001 - the node went away
+            log.info("a node left", peer=peer_id, error=repr(first_of(several))[:160])
         finally:
             if self._nodes.get(peer_id) is send:
                 del self._nodes[peer_id]
                 self._on_close(peer_id)
-            with trio.CancelScope(shield=True), trio.move_on_after(1):
-                await _reset(stream)
-
-
-async def _reset(stream: Any) -> None:
-    try:
-        await stream.reset()
-    except Exception as error:  # noqa: BLE001 - it is gone either way
-        log.debug("reset", error=repr(error))
+            await end_stream(stream)

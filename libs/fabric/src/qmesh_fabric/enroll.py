@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 
 from qmesh.fabric.v1 import enroll_pb2 as pb
 from qmesh_fabric.errors import FabricError, PeerGone
-from qmesh_fabric.frames import FrameError, Framer
+from qmesh_fabric.frames import FrameError, Framer, end_stream
 from qmesh_fabric.host import Host
 from qmesh_fabric.identity import Identity, verify
 from qmesh_fabric.protocols import ENROLL
@@ -58,8 +58,7 @@ async def enroll(
     except Exception as error:  # noqa: BLE001 - the library raises many kinds for one fact
         raise PeerGone(f"the registry did not finish the enrollment: {error!r}"[:200]) from None
     finally:
-        with trio.CancelScope(shield=True), trio.move_on_after(1):
-            await stream.reset()
+        await end_stream(stream)
 
 
 def serve_enroll(host: Host, decide: Decide) -> Callable[[str, Any], Awaitable[None]]:
@@ -73,7 +72,12 @@ def serve_enroll(host: Host, decide: Decide) -> Callable[[str, Any], Awaitable[N
                 await framer.send(result.SerializeToString())
         except (FabricError, FrameError, DecodeError, trio.TooSlowError) as error:
             log.warning("enrollment refused", peer=peer_id, error=repr(error))
-            await stream.reset()
+            await end_stream(stream)
+        except Exception as error:  # noqa: BLE001 - the peer went away, or the decision failed
+            log.warning("an enrollment broke off", peer=peer_id, error=repr(error)[:200])
+            await end_stream(stream)
+        else:
+            await end_stream(stream, reset=False)
 
     return on_stream
 

@@ -34,3 +34,10 @@ class ListenError(Exception):
 
 class GuardError(ImportError):
     """The library is not the one that the guard was written for."""
+
+
+def first_of(error: BaseException) -> BaseException:
+    """The first error that is no group."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

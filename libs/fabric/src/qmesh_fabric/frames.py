@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import structlog
+import trio
+
+log = structlog.get_logger()
+
 MAX_FRAME = (1 << 20) + 1024
 _READ = 65536
 _VARINT = 5
+_END_SECONDS = 1.0
 
 
 class FrameError(Exception):
@@ -67,3 +73,12 @@ class Framer:
             if not data:
                 raise EOFError("the stream ended")
             self._buffer += data
+
+
+async def end_stream(stream: Any, *, reset: bool = True) -> None:
+    """Resets or closes a stream, also while the caller is being cancelled; one that is gone is no error."""
+    with trio.CancelScope(shield=True), trio.move_on_after(_END_SECONDS):
+        try:
+            await (stream.reset() if reset else stream.close())
+        except Exception as error:  # noqa: BLE001 - it is gone either way
+            log.debug("end of a stream", error=repr(error))

@@ -10,18 +10,15 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
+from importlib import import_module
 from importlib.metadata import version
+from operator import attrgetter
 from typing import Any
 
 import structlog
 import trio
-from libp2p.host.basic_host import BasicHost
-from libp2p.network import auto_connector, swarm
 from libp2p.network.exceptions import SwarmException
-from libp2p.pubsub import pubsub
 from libp2p.pubsub.gossipsub import GossipSub
-from libp2p.stream_muxer.yamux import yamux
-from libp2p.transport.tcp import tcp
 
 from qmesh_fabric.errors import GuardError
 
@@ -38,40 +35,6 @@ SUBSCRIPTION_QUEUE = 4096
 dropped: Counter[str] = Counter()
 """How often each wrapper had to act."""
 
-_WRAPPED: tuple[tuple[Any, str], ...] = (
-    (swarm, "_HAPPY_EYEBALLS_DELAY"),
-    (swarm._NegativePeerCache, "mark_failed"),
-    (swarm.Swarm, "upgrade_inbound_raw_conn"),
-    (swarm.Swarm, "_open_stream_on_connection"),
-    (pubsub, "SUBSCRIPTION_CHANNEL_SIZE"),
-    (pubsub.Pubsub, "push_msg"),
-    (auto_connector.AutoConnector, "maybe_connect"),
-    (BasicHost, "_swarm_stream_handler"),
-    (yamux.Yamux, "_write_frame"),
-    (yamux.Yamux, "_cleanup_on_error"),
-    (yamux.Yamux, "accept_stream"),
-    (yamux.YamuxStream, "_auto_tune_and_send_window_update"),
-    (tcp, "_open_reuseport_listeners"),
-)
-
-
-def check(wrapped: tuple[tuple[Any, str], ...] = _WRAPPED, found: str | None = None) -> None:
-    """Refuses a library that the guard was not written for.
-
-    Raises:
-        GuardError: another version, or a name that is gone.
-    """
-    installed = found or version("libp2p")
-    if installed != VERSION:
-        raise GuardError(f"the guard is for libp2p {VERSION}, {installed} is installed: pin libp2p=={VERSION}")
-    for owner, name in wrapped:
-        if not hasattr(owner, name):
-            where = getattr(owner, "__name__", str(owner))
-            raise GuardError(f"libp2p lacks {where}.{name}, which the guard wraps: pin libp2p=={VERSION}")
-
-
-check()
-
 _last_logged: dict[str, float] = {}
 
 
@@ -81,7 +44,7 @@ def _note(what: str, error: BaseException | None = None) -> None:
     now = time.monotonic()
     if now - _last_logged.get(what, 0.0) >= 1.0:
         _last_logged[what] = now
-        log.warning("guard", event_kind=what, count=dropped[what], error=repr(error)[:160])
+        log.warning("guard", event_kind=what, count=dropped[what], error=repr(error)[:160] if error else None)
 
 
 class _Window(bytearray):
@@ -99,12 +62,12 @@ class _Buffers(dict[int, bytearray]):
         super().__setitem__(key, _Window(value))
 
 
-class SinkGossipSub(GossipSub):  # type: ignore[misc] # the library is untyped
+class SinkGossipSub(GossipSub):
     """G7: a coordinator receives and publishes but never relays, or the hub's cost grows with the square of peers."""
 
     async def publish(self, msg_forwarder: Any, pubsub_msg: Any) -> None:
         """Publishes own messages only."""
-        if msg_forwarder == self.pubsub.my_id:
+        if self.pubsub is not None and msg_forwarder == self.pubsub.my_id:
             await super().publish(msg_forwarder, pubsub_msg)
 
 
@@ -208,7 +171,7 @@ async def _credit(self: Any, *, bytes_read: int = 0) -> None:
 
 async def _listeners(host: str | None, port: int) -> list[trio.SocketListener]:
     """G11: without SO_REUSEPORT a port that is taken is an error, also between two libp2p hosts."""
-    return await trio.open_tcp_listeners(port, host=host)
+    return list(await trio.open_tcp_listeners(port, host=host))
 
 
 async def _never(self: Any) -> None:
@@ -219,6 +182,73 @@ def _forget(self: Any, peer_id: str) -> None:
     """G6: one failed dial must not shut a peer out for a minute."""
 
 
+def _instead(value: Any) -> Callable[[Any], Any]:
+    return lambda _original: value
+
+
+_WRAPPERS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
+    ("libp2p.host.basic_host:BasicHost._swarm_stream_handler", _wrap_stream_handler),
+    ("libp2p.pubsub.pubsub:Pubsub.push_msg", _wrap_push),
+    ("libp2p.network.swarm:Swarm.upgrade_inbound_raw_conn", _wrap_inbound),
+    ("libp2p.stream_muxer.yamux.yamux:Yamux._write_frame", _wrap_write),
+    ("libp2p.network.swarm:Swarm._open_stream_on_connection", _wrap_open),
+    ("libp2p.network.swarm:_HAPPY_EYEBALLS_DELAY", _instead(0.0)),  # G5: every dial would wait 250 ms
+    ("libp2p.network.swarm:_NegativePeerCache.mark_failed", _instead(_forget)),
+    ("libp2p.stream_muxer.yamux.yamux:Yamux.__init__", _wrap_yamux_init),
+    ("libp2p.stream_muxer.yamux.yamux:Yamux.accept_stream", _wrap_accept),
+    (
+        "libp2p.pubsub.pubsub:SUBSCRIPTION_CHANNEL_SIZE",
+        _instead(SUBSCRIPTION_QUEUE),
+    ),  # G9: 32, the rest dropped
+    ("libp2p.network.auto_connector:AutoConnector.maybe_connect", _instead(_never)),
+    ("libp2p.transport.tcp.tcp:_open_reuseport_listeners", _instead(_listeners)),
+    ("libp2p.stream_muxer.yamux.yamux:YamuxStream._auto_tune_and_send_window_update", _instead(_credit)),
+)
+_USED = (
+    "libp2p.stream_muxer.yamux.yamux:Yamux._cleanup_on_error",
+    "libp2p.stream_muxer.yamux.yamux:YamuxStream.send_window_update",
+)
+
+
+def _owner_of(name: str) -> tuple[Any, str]:
+    """The module or class that has a name, and the name in it.
+
+    Raises:
+        GuardError: the library does not have it.
+    """
+    module, _, path = name.partition(":")
+    owner_path, _, attribute = path.rpartition(".")
+    try:
+        owner: Any = import_module(module)
+        if owner_path:
+            owner = attrgetter(owner_path)(owner)
+        getattr(owner, attribute)
+    except (ImportError, AttributeError):
+        message = f"libp2p lacks {module}.{path}, which the guard wraps: pin libp2p=={VERSION}"
+        raise GuardError(message) from None
+    return owner, attribute
+
+
+def check(found: str | None = None) -> None:
+    """Refuses a library that the guard was not written for.
+
+    Args:
+        found: installed version; asked for when None.
+
+    Raises:
+        GuardError: another version, or a name that is gone.
+    """
+    installed = found or version("libp2p")
+    if installed != VERSION:
+        raise GuardError(
+            f"the guard is for libp2p {VERSION}, {installed} is installed: pin libp2p=={VERSION}"
+        )
+    for name in [*(name for name, _ in _WRAPPERS), *_USED]:
+        _owner_of(name)
+
+
+check()
+
 _applied = False
 
 
@@ -228,16 +258,6 @@ def apply() -> None:
     if _applied:
         return
     _applied = True
-    swarm._HAPPY_EYEBALLS_DELAY = 0.0  # G5: every dial would wait 250 ms
-    pubsub.SUBSCRIPTION_CHANNEL_SIZE = SUBSCRIPTION_QUEUE  # G9: 32 messages, the rest dropped
-    swarm._NegativePeerCache.mark_failed = _forget
-    auto_connector.AutoConnector.maybe_connect = _never
-    BasicHost._swarm_stream_handler = _wrap_stream_handler(BasicHost._swarm_stream_handler)
-    pubsub.Pubsub.push_msg = _wrap_push(pubsub.Pubsub.push_msg)
-    swarm.Swarm.upgrade_inbound_raw_conn = _wrap_inbound(swarm.Swarm.upgrade_inbound_raw_conn)
-    swarm.Swarm._open_stream_on_connection = _wrap_open(swarm.Swarm._open_stream_on_connection)
-    yamux.Yamux._write_frame = _wrap_write(yamux.Yamux._write_frame)
-    yamux.Yamux.__init__ = _wrap_yamux_init(yamux.Yamux.__init__)
-    yamux.Yamux.accept_stream = _wrap_accept(yamux.Yamux.accept_stream)
-    yamux.YamuxStream._auto_tune_and_send_window_update = _credit
-    tcp._open_reuseport_listeners = _listeners
+    for name, wrap in _WRAPPERS:
+        owner, attribute = _owner_of(name)
+        setattr(owner, attribute, wrap(getattr(owner, attribute)))

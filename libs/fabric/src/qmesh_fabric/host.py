@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Literal
@@ -20,9 +21,11 @@ from libp2p import new_host  # noqa: E402 - the guard comes first
 from libp2p.abc import INotifee  # noqa: E402
 from libp2p.crypto.ed25519 import create_new_key_pair  # noqa: E402
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key  # noqa: E402
+from libp2p.custom_types import TProtocol  # noqa: E402
 from libp2p.network.config import ConnectionConfig  # noqa: E402
 from libp2p.peer.id import ID  # noqa: E402
 from libp2p.peer.peerinfo import PeerInfo  # noqa: E402
+from libp2p.peer.peerstore import PeerStoreError  # noqa: E402
 from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, PROTOCOL_ID_V12, GossipSub  # noqa: E402
 from libp2p.pubsub.pubsub import Pubsub  # noqa: E402
 from libp2p.rcmgr import ResourceLimits, ResourceManager  # noqa: E402
@@ -42,9 +45,12 @@ Handler = Callable[[str, Any], Awaitable[None]]
 _CONNECTIONS = 2000
 _PER_PEER = 4
 _DIAL_SECONDS = 5.0
+_LEAVE_SECONDS = 2.0
+_HEALTH_SECONDS = 5.0
+_LAST_PORT = 65535
 
 
-class _GatedNoise(NoiseTransport):  # type: ignore[misc] # the library is untyped
+class _GatedNoise(NoiseTransport):
     """Noise whose handshake ends for peers that are not admitted, in both directions."""
 
     def __init__(self, key_pair: Any, admits: Admission) -> None:
@@ -66,28 +72,28 @@ class _GatedNoise(NoiseTransport):  # type: ignore[misc] # the library is untype
         return await self._check(await super().secure_outbound(conn, peer_id))
 
 
-class _Watcher(INotifee):  # type: ignore[misc] # the library is untyped
+class _Watcher(INotifee):
     """Tells the host when the last connection of a peer is gone."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
 
-    async def connected(self, network: Any, conn: Any) -> None:
+    async def connected(self, _network: Any, _conn: Any) -> None:
         return
 
-    async def disconnected(self, network: Any, conn: Any) -> None:
+    async def disconnected(self, _network: Any, conn: Any) -> None:
         self._host.note_disconnected(str(conn.muxed_conn.peer_id))
 
-    async def opened_stream(self, network: Any, stream: Any) -> None:
+    async def opened_stream(self, _network: Any, _stream: Any) -> None:
         return
 
-    async def closed_stream(self, network: Any, stream: Any) -> None:
+    async def closed_stream(self, _network: Any, _stream: Any) -> None:
         return
 
-    async def listen(self, network: Any, multiaddr: Any) -> None:
+    async def listen(self, _network: Any, _multiaddr: Any) -> None:
         return
 
-    async def listen_close(self, network: Any, multiaddr: Any) -> None:
+    async def listen_close(self, _network: Any, _multiaddr: Any) -> None:
         return
 
 
@@ -100,6 +106,7 @@ class Host:
         self.pubsub = pubsub
         self.peer_id = str(inner.get_id())
         self._on_gone: list[Callable[[str], None]] = []
+        self._dialling: dict[str, trio.Lock] = {}
 
     def listen_addrs(self) -> list[str]:
         """Addresses that are really bound, with the peer id."""
@@ -109,26 +116,53 @@ class Host:
             found.append(text if "/p2p/" in text else f"{text}/p2p/{self.peer_id}")
         return found
 
-    async def connect(self, peer_id: str, addresses: Sequence[str], timeout_seconds: float = _DIAL_SECONDS) -> None:
+    async def connect(
+        self, peer_id: str, addresses: Sequence[str], timeout_seconds: float = _DIAL_SECONDS
+    ) -> None:
         """Connects, resolving names ourselves: the library asks DNS servers only, and no hosts file.
 
         Raises:
             PeerGone: no address answered as that peer.
         """
-        if peer_id in self.connected():
-            return
+        lock = self._dialling.setdefault(peer_id, trio.Lock())
         try:
             with trio.fail_after(timeout_seconds):
-                targets = [Multiaddr(a) for text in addresses for a in await resolve(text)]
-                if not targets:
-                    raise PeerGone(f"no address of {peer_id} can be dialled")
-                await self.inner.connect(PeerInfo(ID.from_string(peer_id), targets))
-        except PeerGone:
-            raise
+                async with lock:
+                    if peer_id not in self.connected():
+                        await self._dial(peer_id, addresses, timeout_seconds)
         except trio.TooSlowError:
             raise PeerGone(f"{peer_id} did not answer within {timeout_seconds:g} s") from None
-        except Exception as error:  # noqa: BLE001 - the library raises many kinds for one fact
-            raise PeerGone(f"{peer_id} cannot be reached: {str(error)[:160] or type(error).__name__}") from None
+        finally:
+            if not lock.statistics().tasks_waiting and not lock.locked():
+                self._dialling.pop(peer_id, None)
+
+    async def _dial(self, peer_id: str, addresses: Sequence[str], timeout_seconds: float) -> None:
+        """One address after the other, and nothing from the peerstore.
+
+        The library dials a single address of each transport, the oldest that it remembers: a peer that came back on
+        another port would not be found before two minutes (G18).
+        """
+        targets = [a for text in addresses for a in await resolve(text)]
+        why = "none of its addresses can be dialled"
+        for target in targets:
+            with trio.move_on_after(timeout_seconds / len(targets)) as limit:
+                try:
+                    peer = ID.from_string(peer_id)
+                    self._forget_addresses(peer)
+                    await self.inner.connect(PeerInfo(peer, [Multiaddr(target)]))
+                except Exception as error:  # noqa: BLE001 - the library raises many kinds for one fact
+                    why = str(error)[:160] or type(error).__name__
+                else:
+                    return
+            if limit.cancelled_caught:
+                why = f"{target} did not answer"
+        raise PeerGone(f"{peer_id} cannot be reached: {why}")
+
+    def _forget_addresses(self, peer: ID) -> None:
+        try:
+            self.inner.get_peerstore().clear_addrs(peer)
+        except PeerStoreError:
+            return  # it was never known
 
     async def disconnect(self, peer_id: str) -> None:
         """Ends all connections to a peer."""
@@ -137,6 +171,19 @@ class Host:
                 await self.inner.disconnect(ID.from_string(peer_id))
         except Exception as error:  # noqa: BLE001 - it is gone either way
             log.debug("disconnect", peer=peer_id, error=repr(error))
+
+    async def leave(self) -> None:
+        """Stops listening and ends all connections, side by side.
+
+        The library would leave the connections to the collector, and its listeners, which it keeps in system tasks,
+        open until the whole trio run ends (G17).
+        """
+        with trio.CancelScope(shield=True), trio.move_on_after(_LEAVE_SECONDS):
+            async with trio.open_nursery() as nursery:
+                for listener in list(self.inner.get_network().listeners.values()):
+                    nursery.start_soon(_close_listener, listener)
+                for peer in self.connected():
+                    nursery.start_soon(self.disconnect, peer)
 
     def connected(self) -> list[str]:
         """Peers connected now."""
@@ -157,7 +204,9 @@ class Host:
         except trio.TooSlowError:
             raise PeerGone(f"{peer_id} opened no {protocol} within {timeout_seconds:g} s") from None
         except Exception as error:  # noqa: BLE001 - as in connect
-            raise PeerGone(f"{peer_id} opened no {protocol}: {str(error)[:160] or type(error).__name__}") from None
+            raise PeerGone(
+                f"{peer_id} opened no {protocol}: {str(error)[:160] or type(error).__name__}"
+            ) from None
 
     def serve(self, protocol: str, handler: Handler, admits: Admission | None = None) -> None:
         """Serves a protocol; `admits` is a gate of its own beside the connection's."""
@@ -186,6 +235,13 @@ class Host:
     def statistics(self) -> dict[str, int]:
         """Counters of the guard, and connections."""
         return {"connected": len(self.connected())} | dict(guard.dropped)
+
+
+async def _close_listener(listener: Any) -> None:
+    try:
+        await listener.close()
+    except Exception as error:  # noqa: BLE001 - it is closed either way
+        log.debug("close of a listener", error=repr(error))
 
 
 async def resolve(address: str) -> list[str]:
@@ -243,7 +299,7 @@ async def open_host(
     host = new_host(
         key_pair=key_pair,
         sec_opt={NOISE: _GatedNoise(key_pair, admits)},
-        muxer_opt={YAMUX: Yamux},
+        muxer_opt={TProtocol(YAMUX): Yamux},
         connection_config=ConnectionConfig(
             max_connections=_CONNECTIONS,
             high_watermark=_CONNECTIONS - 1,
@@ -251,9 +307,10 @@ async def open_host(
             low_watermark=0,
             inbound_upgrade_timeout=3,
             enable_health_monitoring=True,
-            health_initial_delay=5,
-            health_check_interval=5,
-            ping_timeout=5,
+            health_initial_delay=_HEALTH_SECONDS,  # G13: a frozen peer is never noticed without
+            health_check_interval=_HEALTH_SECONDS,
+            health_warmup_window=_HEALTH_SECONDS,
+            ping_timeout=_HEALTH_SECONDS,
             abort_connection_on_ping_failure=True,
         ),
         resource_manager=ResourceManager(
@@ -282,17 +339,23 @@ async def open_host(
             await messages.wait_until_ready()
         made = Host(host, messages)
         host.get_network().register_notifee(_Watcher(made))
-        yield made
+        try:
+            yield made
+        finally:
+            await made.leave()
 
 
 async def _probe(address: str) -> None:
     """Says why an address cannot be listened on; the library only logs it."""
     parts = address.split("/")
-    if len(parts) < 5 or parts[1] != "ip4" or parts[3] != "tcp" or not parts[4].isdigit():  # noqa: PLR2004 - /ip4/a/tcp/p
-        raise ListenError(f"{address} should be like /ip4/127.0.0.1/tcp/0")
-    host, port = parts[2], int(parts[4])
+    match parts:
+        case ["", "ip4", host, "tcp", number, *_] if number.isdecimal() and int(number) <= _LAST_PORT:
+            port = int(number)
+        case _:
+            raise ListenError(f"{address} should be like /ip4/127.0.0.1/tcp/0")
     try:
         for listener in await trio.open_tcp_listeners(port, host=host):
             await listener.aclose()
     except OSError as error:
-        raise ListenError(f"cannot listen on {address}: {error.strerror or error}; another process has this port") from None
+        why = "another process has this port" if error.errno == errno.EADDRINUSE else error.strerror or error
+        raise ListenError(f"cannot listen on {address}: {why}") from None

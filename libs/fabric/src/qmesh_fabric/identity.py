@@ -17,8 +17,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 _ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 # identity multihash (0x00) of 36 bytes: key type Ed25519 (08 01), 32 bytes of key (12 20 ...)
-_PREFIX = bytes.fromhex("0024080112 20".replace(" ", ""))
+_PREFIX = bytes.fromhex("002408011220")
 _SEED = 32
+_LONGEST = 64  # an id of an Ed25519 key has 52 characters
 
 
 def _base58(data: bytes) -> str:
@@ -65,6 +66,8 @@ class Identity:
 
 @lru_cache(maxsize=4096)
 def _key_of(peer_id: str) -> Ed25519PublicKey | None:
+    if len(peer_id) > _LONGEST:
+        return None  # decoding takes the square of the length
     try:
         raw = _from_base58(peer_id)
     except ValueError:
@@ -76,7 +79,7 @@ def _key_of(peer_id: str) -> Ed25519PublicKey | None:
 
 def is_peer_id(text: str) -> bool:
     """Whether a text is the peer id of an Ed25519 key."""
-    return len(text) < 64 and _key_of(text) is not None  # noqa: PLR2004 - such ids have 52 characters
+    return _key_of(text) is not None
 
 
 def verify(peer_id: str, payload: bytes, signature: bytes) -> bool:

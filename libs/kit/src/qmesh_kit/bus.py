@@ -66,7 +66,9 @@ class Bus:
         """
         version = self._client.connected_server_version
         if (version.major, version.minor) < _FLOOR:
-            raise BusError(f"nats-server {version.major}.{version.minor} is older than {_FLOOR[0]}.{_FLOOR[1]}")
+            raise BusError(
+                f"nats-server {version.major}.{version.minor} is older than {_FLOOR[0]}.{_FLOOR[1]}"
+            )
         try:
             info = await self._js.account_info()
         except NatsError as error:
@@ -89,7 +91,9 @@ class Bus:
         for name in ("subjects", "retention", "storage", "max_bytes", "duplicate_window", "discard"):
             wanted = getattr(config, name)
             if wanted is not None and getattr(taken, name) != wanted:
-                raise BusError(f"stream {config.name}: the server took {name}={getattr(taken, name)!r}, not {wanted!r}")
+                raise BusError(
+                    f"stream {config.name}: the server took {name}={getattr(taken, name)!r}, not {wanted!r}"
+                )
 
     async def publish(self, subject: str, data: bytes, *, msg_id: str) -> None:
         """Publishes to JetStream and waits for the acknowledgement."""
@@ -114,7 +118,9 @@ class Bus:
         stopping: asyncio.Event,
     ) -> None:
         """Fetches doorbells until the service stops; they are acknowledged at once, the database has the work."""
-        config = ConsumerConfig(durable_name=durable, ack_policy=AckPolicy.EXPLICIT, ack_wait=30, max_deliver=5)
+        config = ConsumerConfig(
+            durable_name=durable, ack_policy=AckPolicy.EXPLICIT, ack_wait=30, max_deliver=5
+        )
         while not stopping.is_set():
             try:
                 subscription = await self._js.pull_subscribe("", durable, stream, config=config)
@@ -141,7 +147,9 @@ class Bus:
         try:
             store = await self._js.key_value(name)
         except NotFoundError:
-            config = KeyValueConfig(bucket=name, storage=StorageType.MEMORY, history=1, ttl=ttl_seconds or None)
+            config = KeyValueConfig(
+                bucket=name, storage=StorageType.MEMORY, history=1, ttl=ttl_seconds or None
+            )
             store = await self._js.create_key_value(config)
         return Bucket(store)
 

@@ -109,7 +109,13 @@ class Ledger:
         """Appends a line, durable soon; returns its sequence."""
         with self._changed:
             self._sequence += 1
-            record = {"seq": self._sequence, "prev": self._head, "at": time.time(), "kind": kind, "body": dict(body)}
+            record = {
+                "seq": self._sequence,
+                "prev": self._head,
+                "at": time.time(),
+                "kind": kind,
+                "body": dict(body),
+            }
             frame = _frame(orjson.dumps(record, default=str))
             self._head = hashlib.sha256(frame[:-1]).hexdigest()
             self._pending += frame

@@ -15,7 +15,9 @@ import structlog
 
 from qmesh_kit.trace import current
 
-_SECRET = re.compile(r"(token|secret|password|passwd|api_?key|authorization|credential|private|seed_key|creds)", re.I)
+_SECRET = re.compile(
+    r"(token|secret|password|passwd|api_?key|authorization|credential|private|seed_key|creds)", re.IGNORECASE
+)
 _HOSTILE = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 _LONGEST = 256
 _TRACE = 4096
@@ -35,7 +37,9 @@ def _clean(value: Any, depth: int = 0) -> Any:
     if isinstance(value, bytes):
         return escape(value[:64].hex())
     if depth < 2 and isinstance(value, dict):  # noqa: PLR2004 - deeper values are shown as text
-        return {str(k): "[redacted]" if _SECRET.search(str(k)) else _clean(v, depth + 1) for k, v in value.items()}
+        return {
+            str(k): "[redacted]" if _SECRET.search(str(k)) else _clean(v, depth + 1) for k, v in value.items()
+        }
     if depth < 2 and isinstance(value, list | tuple | set | frozenset):  # noqa: PLR2004 - as above
         return [_clean(v, depth + 1) for v in list(value)[:32]]
     return escape(str(value))
@@ -80,7 +84,9 @@ class _Routed(logging.Handler):
 def configure(service: str, *, level: str = "info", stream: TextIO | None = None) -> None:
     """Sets logging up for a process; a console form only at a terminal."""
     out = stream or sys.stderr
-    renderer: Any = structlog.processors.JSONRenderer(serializer=lambda value, **_: orjson.dumps(value).decode())
+    renderer: Any = structlog.processors.JSONRenderer(
+        serializer=lambda value, **_: orjson.dumps(value).decode()
+    )
     if out.isatty():
         renderer = structlog.dev.ConsoleRenderer()
     structlog.configure(

@@ -77,14 +77,16 @@ def _handler(metrics: Metrics, readiness: Readiness) -> type[BaseHTTPRequestHand
     class Handler(BaseHTTPRequestHandler):
         timeout = 5
 
-        def do_GET(self) -> None:  # noqa: N802 - the library's name
+        def do_GET(self) -> None:
             if self.path == "/metrics":
                 self._answer(200, metrics.render(), "text/plain; version=0.0.4")
             elif self.path == "/healthz":
                 self._answer(200, b"ok\n", "text/plain")
             elif self.path == "/readyz":
                 status = 200 if readiness.ready else 503
-                self._answer(status, b"ready\n" if readiness.ready else readiness.reason.encode() + b"\n", "text/plain")
+                self._answer(
+                    status, b"ready\n" if readiness.ready else readiness.reason.encode() + b"\n", "text/plain"
+                )
             else:
                 self._answer(404, b"not found\n", "text/plain")
 

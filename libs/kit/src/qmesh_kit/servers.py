@@ -79,7 +79,9 @@ def _unprivileged() -> tuple[int, int] | None:
         except KeyError:
             continue
         return entry.pw_uid, entry.pw_gid
-    raise ServerError(f"none of the users {', '.join(_UNPRIVILEGED)} exists, and PostgreSQL does not run as root")
+    raise ServerError(
+        f"none of the users {', '.join(_UNPRIVILEGED)} exists, and PostgreSQL does not run as root"
+    )
 
 
 def _open_path(path: Path) -> None:

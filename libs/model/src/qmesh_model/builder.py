@@ -14,7 +14,7 @@ from qmesh_model.circuit import Circuit, Condition, Kind, Operation, Register, S
 from qmesh_model.definitions import Definition
 from qmesh_model.diagnostics import Diagnostic
 from qmesh_model.gates import Gate
-from qmesh_model.parameters import Expression, Parameter, ParameterError, Symbol, apply_binary
+from qmesh_model.parameters import Expression, Parameter, ParameterError, apply_binary
 from qmesh_model.segments import Fault
 from qmesh_model.words import MAX_ROUNDS
 

@@ -178,7 +178,9 @@ class Circuit:
         """
         out = bytearray(b"qmesh-circuit-v1\0")
         out += struct.pack("<III", self.num_qubits, self.num_bits, self.num_versions)
-        out += struct.pack(f"<I{len(self.bit_registers)}I", len(self.bit_registers), *(r.size for r in self.bit_registers))
+        out += struct.pack(
+            f"<I{len(self.bit_registers)}I", len(self.bit_registers), *(r.size for r in self.bit_registers)
+        )
         order = {name: number for number, name in enumerate(self.symbols)}
         for operation in self.operations:
             _write_operation(out, operation, order)
@@ -202,7 +204,9 @@ class Circuit:
             replace(op, parameters=tuple(_bound(p, values) for p in op.parameters)) if op.parameters else op
             for op in self.operations
         )
-        return replace(self, operations=operations, symbols=(), global_phase=_bound(self.global_phase, values))
+        return replace(
+            self, operations=operations, symbols=(), global_phase=_bound(self.global_phase, values)
+        )
 
 
 def _bound(parameter: Parameter, values: Mapping[str, float]) -> float:

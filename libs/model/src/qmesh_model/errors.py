@@ -47,7 +47,9 @@ CODES: Final[Mapping[str, ErrorCode]] = {
     "TIMEOUT": ErrorCode("DEADLINE_EXCEEDED", 504, _FAILED, True, "One call took too long"),
     "STALE_CLAIM": ErrorCode("FAILED_PRECONDITION", 409, _FAILED, False, "A newer owner exists"),
     "NO_CAPABLE_NODE": ErrorCode("FAILED_PRECONDITION", 503, _FAILED, True, "No node can execute this"),
-    "STRATEGY_UNAVAILABLE": ErrorCode("UNIMPLEMENTED", 422, _REFUSED, False, "This strategy does not exist yet"),
+    "STRATEGY_UNAVAILABLE": ErrorCode(
+        "UNIMPLEMENTED", 422, _REFUSED, False, "This strategy does not exist yet"
+    ),
     "CIRCUIT_INVALID": ErrorCode("INVALID_ARGUMENT", 422, _REFUSED, False, "The circuit is not valid"),
     "CIRCUIT_TOO_LARGE": ErrorCode("INVALID_ARGUMENT", 422, _REFUSED, False, "The circuit exceeds a bound"),
     "POISON": ErrorCode("FAILED_PRECONDITION", 500, _FAILED, False, "Claimed too often without progress"),

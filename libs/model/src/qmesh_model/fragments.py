@@ -53,7 +53,11 @@ def find_fragments(circuit: Circuit, wires: WireTrack) -> list[Fragment]:
             of_operation[operation.index] = number
             continue
         made = Fragment(
-            len(fragments), operation.service_type, touched, operation.qubits, [operation.index],
+            len(fragments),
+            operation.service_type,
+            touched,
+            operation.qubits,
+            [operation.index],
             readout=operation.terminal,
         )
         fragments.append(made)

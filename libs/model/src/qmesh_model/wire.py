@@ -27,7 +27,9 @@ def to_proto(circuit: Circuit) -> pb.Circuit:
         num_qubits=circuit.num_qubits,
         num_bits=circuit.num_bits,
         num_versions=circuit.num_versions,
-        qubit_registers=[pb.Register(name=r.name, size=r.size, offset=r.offset) for r in circuit.qubit_registers],
+        qubit_registers=[
+            pb.Register(name=r.name, size=r.size, offset=r.offset) for r in circuit.qubit_registers
+        ],
         bit_registers=[pb.Register(name=r.name, size=r.size, offset=r.offset) for r in circuit.bit_registers],
         operations=[_operation(op) for op in circuit.operations],
         final_versions=circuit.final_versions,

@@ -1,14 +1,17 @@
 """Settings of the analyzer."""
 
+from pydantic import Field
+
 from qmesh_kit.settings import BaseMeshSettings, Duration, ServiceSection, Size
 
 
 class AnalyzerSection(ServiceSection):
     """QMESH_ANALYZER__*."""
 
-    workers: int = 2
-    worker_memory: Size = 4 << 30
-    timeout: Duration = 30.0
+    workers: int = Field(default=2, ge=1, le=64)
+    worker_memory: Size = Field(default=4 << 30, ge=1 << 30)
+    timeout: Duration = Field(default=30.0, gt=0)
+    rows_limit: Size = Field(default=32 << 20, ge=1 << 20)
 
 
 class Settings(BaseMeshSettings):

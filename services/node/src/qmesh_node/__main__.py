@@ -46,7 +46,9 @@ async def _serve(settings: Settings, section: NodeSection, description: Descript
     if probes is not None:
         probes.start()
     store = VersionStore(description.state_bytes)
-    metrics.gauge("qmesh_node_state_bytes", "Bytes of amplitudes stored").set_function(lambda: store.used_bytes)
+    metrics.gauge("qmesh_node_state_bytes", "Bytes of amplitudes stored").set_function(
+        lambda: store.used_bytes
+    )
     tokens = TokenChecker(_token_keys(section.token_keys_file))
     runtimes, directory = PeersFile(section.runtime_peers_file), Directory()
     registries = {text.rpartition("/p2p/")[2] for text in section.registries}

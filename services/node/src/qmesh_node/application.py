@@ -235,7 +235,9 @@ class NodeService:
         allowed = self._services & set(claims.service_types)
         for operation in request.operations:
             if operation.service_type not in allowed:
-                raise RejectedError(f"service {operation.service_type!r} is not offered here, or not reserved")
+                raise RejectedError(
+                    f"service {operation.service_type!r} is not offered here, or not reserved"
+                )
         if not 0 < request.shots.count <= self._limits.max_shots:
             raise InvalidBlockError(f"{request.shots.count} shots are outside 1 to {self._limits.max_shots}")
         if len(request.operations) > self._limits.max_operations:
@@ -374,9 +376,7 @@ class NodeService:
             if ref.bytes > self._store.free_bytes:
                 raise ExhaustedError(f"an input of {ref.bytes} bytes does not fit")
             deadline = request.deadline or time.time() + 30
-            ensemble = await self._source.pull(
-                ref, component.addresses, request.reservation_token, deadline
-            )
+            ensemble = await self._source.pull(ref, component.addresses, request.reservation_token, deadline)
         if len(ensemble.row_of_shot) != request.shots.count:
             raise InvalidBlockError("an input covers other shots than the block")
         return Ensemble(ensemble.wires, ensemble.states, ensemble.row_of_shot, shared=True)

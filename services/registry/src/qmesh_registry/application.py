@@ -108,7 +108,9 @@ class Registry:
         if trusted:
             record.status, record.tier = READY, enroll.TRUST_TIER_PLATFORM_MANAGED
             record.owner = "platform"
-        standing = Enrolled(record.peer_id, record.tenant_id, record.owner or "unknown", record.tier, record.status)
+        standing = Enrolled(
+            record.peer_id, record.tenant_id, record.owner or "unknown", record.tier, record.status
+        )
         await self._store.set_standing(
             standing, "pool token" if trusted else "enroll protocol", "", hello.capability_summary
         )
@@ -125,7 +127,9 @@ class Registry:
         record.name = message.name
         record.last_seen = record.last_advert = now
         self._unsaved[message.node_id] = message.SerializeToString()
-        self._touch(urgent=was != record.health(now, self._stale_after) or old is None or old.epoch != message.epoch)
+        self._touch(
+            urgent=was != record.health(now, self._stale_after) or old is None or old.epoch != message.epoch
+        )
 
     def joined(self, peer_id: str) -> None:
         """A node opened its control stream."""
@@ -262,7 +266,11 @@ class Registry:
             raise ServiceError("NOT_FOUND", "there is no such peer")
         record.status, record.tier = _ACTIONS[request.action]
         standing = Enrolled(
-            record.peer_id, record.tenant_id, record.owner or request.caller.principal, record.tier, record.status
+            record.peer_id,
+            record.tenant_id,
+            record.owner or request.caller.principal,
+            record.tier,
+            record.status,
         )
         await self._store.set_standing(standing, request.caller.principal, request.reason[:500])
         if record.status in _SHUT_OUT and self.nodes is not None:

@@ -36,7 +36,9 @@ async def serve(service: Service, settings: Settings) -> None:
         address = server.listen(section.listen, tls=settings.tls)
         await server.start()
         async with asyncio.TaskGroup() as group:
-            group.create_task(every(section.sweep, reservations.sweep, name="expiry", stopping=service.stopping))
+            group.create_task(
+                every(section.sweep, reservations.sweep, name="expiry", stopping=service.stopping)
+            )
             await server.set_serving(serving=True)
             service.ready({"grpc": address})
             await service.stopping.wait()

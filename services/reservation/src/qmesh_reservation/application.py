@@ -89,7 +89,9 @@ class ReservationService:
     def _check(self, request: pb.ReserveRequest) -> None:
         capacity = {item.node_id: item for item in request.capacities}
         if not request.lines or not request.ttl_ms or request.ttl_ms > self._longest * 1000:
-            raise ServiceError("INVALID_ARGUMENT", "a reservation needs lines and a time to live within bounds")
+            raise ServiceError(
+                "INVALID_ARGUMENT", "a reservation needs lines and a time to live within bounds"
+            )
         for line in request.lines:
             known = capacity.get(line.node_id)
             if known is None:

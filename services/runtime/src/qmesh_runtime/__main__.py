@@ -78,7 +78,10 @@ async def serve(service: Service, settings: Settings) -> None:
         await migrate(settings.postgres, "runtime", MIGRATIONS)
     ledger = Ledger(section.ledger_file)
     try:
-        async with open_pool(settings.postgres, "runtime") as pool, connect_bus(settings.nats, "runtime") as bus:
+        async with (
+            open_pool(settings.postgres, "runtime") as pool,
+            connect_bus(settings.nats, "runtime") as bus,
+        ):
             await bus.ensure_stream(_STREAM)
             emitter = EventEmitter(bus, ledger)
             relays: list[OutboxRelay] = []

@@ -219,7 +219,9 @@ class Reservations(Protocol):
         """Gives all live reservations of a job back."""
         ...
 
-    async def extend(self, tenant_id: str, job_id: str, fence: int, ttl_ms: int) -> list[reservation.Reservation]:
+    async def extend(
+        self, tenant_id: str, job_id: str, fence: int, ttl_ms: int
+    ) -> list[reservation.Reservation]:
         """Live reservations of a job, extended and signed for a new claim."""
         ...
 

@@ -34,7 +34,9 @@ def _translate(error: grpc.aio.AioRpcError) -> ServiceError:
         return ServiceError("UNAVAILABLE", "the service cannot be reached", status=status, retry_after=1.0)
     if status == "DEADLINE_EXCEEDED":
         return ServiceError("DEADLINE_EXCEEDED", "the service did not answer in time", status=status)
-    return ServiceError(status if status in errors.STATUS else "INTERNAL", (error.details() or status)[:200], status=status)
+    return ServiceError(
+        status if status in errors.STATUS else "INTERNAL", (error.details() or status)[:200], status=status
+    )
 
 
 class _Call:
@@ -92,8 +94,16 @@ class RpcChannel:
         self._timeout = default_timeout
 
     def _wrap(self, method: Any, *, streams: bool) -> Any:
-        def call(request: Any = None, *, timeout: float | None = None, metadata: Any = None, **more: Any) -> _Call:
-            limit = timeout if timeout is not None else None if streams and self._timeout is None else self._timeout
+        def call(
+            request: Any = None, *, timeout: float | None = None, metadata: Any = None, **more: Any
+        ) -> _Call:
+            limit = (
+                timeout
+                if timeout is not None
+                else None
+                if streams and self._timeout is None
+                else self._timeout
+            )
             context = trace.current()
             carried = list((metadata or {}).items() if isinstance(metadata, dict) else metadata or ())
             if context is not None:

@@ -102,9 +102,11 @@ class RpcServer:
         if self._socket is not None:
             self._socket.chmod(0o600)
 
-    async def set_serving(self, serving: bool) -> None:  # noqa: FBT001 - on or off
+    async def set_serving(self, serving: bool) -> None:
         """What the health service says."""
-        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        status = (
+            health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        )
         await self._health.set("", status)
 
     async def stop(self, drain: float) -> None:
@@ -118,7 +120,9 @@ class _Calls(grpc.aio.ServerInterceptor):
 
     def __init__(self, metrics: Metrics | None) -> None:
         self._seconds = (
-            metrics.histogram("qmesh_rpc_seconds", "Duration of calls", ("method", "code")) if metrics else None
+            metrics.histogram("qmesh_rpc_seconds", "Duration of calls", ("method", "code"))
+            if metrics
+            else None
         )
 
     async def intercept_service(
@@ -133,11 +137,17 @@ class _Calls(grpc.aio.ServerInterceptor):
         read = _guarded(handler.request_deserializer)
         write = handler.response_serializer
         if handler.request_streaming and handler.response_streaming:
-            return grpc.stream_stream_rpc_method_handler(self._stream(method, handler.stream_stream), read, write)
+            return grpc.stream_stream_rpc_method_handler(
+                self._stream(method, handler.stream_stream), read, write
+            )
         if handler.request_streaming:
-            return grpc.stream_unary_rpc_method_handler(self._unary(method, handler.stream_unary), read, write)
+            return grpc.stream_unary_rpc_method_handler(
+                self._unary(method, handler.stream_unary), read, write
+            )
         if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(self._stream(method, handler.unary_stream), read, write)
+            return grpc.unary_stream_rpc_method_handler(
+                self._stream(method, handler.unary_stream), read, write
+            )
         return grpc.unary_unary_rpc_method_handler(self._unary(method, handler.unary_unary), read, write)
 
     def _unary(self, method: str, handler: Any) -> Any:

@@ -19,7 +19,9 @@ def run() -> None:
         "postgresql+psycopg://", creator=lambda: psycopg.connect(url), poolclass=pool.NullPool
     )
     with engine.begin() as connection:
-        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"qmesh-migrate-{service}",))
+        connection.exec_driver_sql(
+            "SELECT pg_advisory_xact_lock(hashtext(%s))", (f"qmesh-migrate-{service}",)
+        )
         connection.exec_driver_sql(f"SET LOCAL ROLE {OWNER}")
         connection.exec_driver_sql(f"SET LOCAL search_path TO {service}")
         context.configure(connection=connection, version_table_schema=service, transactional_ddl=True)

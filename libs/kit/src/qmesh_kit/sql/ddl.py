@@ -48,7 +48,9 @@ def transitions(service: str, table: str, column: str, edges: Mapping[str, Itera
     Several steps of one row may arrive as one update (group commit), hence paths; the history has each edge.
     """
     pairs = ", ".join(
-        f"('{before}', '{after}')" for before, states in sorted(reachable(edges).items()) for after in sorted(states)
+        f"('{before}', '{after}')"
+        for before, states in sorted(reachable(edges).items())
+        for after in sorted(states)
     )
     function = f"{service}.{table}_{column}_edges"
     return [

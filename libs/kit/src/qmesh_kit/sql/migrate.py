@@ -22,7 +22,9 @@ class MigrationError(Exception):
 
 def head_of(location: Path) -> str:
     """Newest revision in a folder of migrations, by file name."""
-    found = sorted(m[1] for path in (location / "versions").iterdir() if (m := _REVISION.fullmatch(path.name)))
+    found = sorted(
+        m[1] for path in (location / "versions").iterdir() if (m := _REVISION.fullmatch(path.name))
+    )
     if not found:
         raise MigrationError(f"there are no migrations in {location.name}")
     return found[-1]
@@ -45,7 +47,9 @@ def _migrate(url: str, service: str, location: Path) -> None:
         if found == head:
             return
         if found is not None and found > head:
-            raise MigrationError(f"schema {service} is at revision {found}, this code knows {head}: deploy newer code")
+            raise MigrationError(
+                f"schema {service} is at revision {found}, this code knows {head}: deploy newer code"
+            )
         _roles(connection, service)
     from alembic import command
     from alembic.config import Config

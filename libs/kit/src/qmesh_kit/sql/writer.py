@@ -107,7 +107,11 @@ class GroupWriter[Item, Result]:
             self._on_commit(done)
 
     async def _transaction(self, items: Sequence[Item]) -> Sequence[Any]:
-        async with self._pool.connection() as connection, connection.transaction(), connection.cursor() as cursor:
+        async with (
+            self._pool.connection() as connection,
+            connection.transaction(),
+            connection.cursor() as cursor,
+        ):
             return await self._apply(cursor, items)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
 
 import grpc.aio
 
@@ -11,34 +14,67 @@ from qmesh.analyzer.v1 import analyzer_pb2_grpc as stubs
 from qmesh_analyzer.adapters.workers import WorkerPool
 from qmesh_kit.errors import ServiceError
 
-_LIMIT = 64 << 20
+_NO_DEADLINE = 3600.0
+_MOST_COMPONENTS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """A whole request.
+
+    Attributes:
+        header: serialised header.
+        qubits: width of the circuit.
+        blobs: bytes of every component.
+        rows_bytes: how many of them are rows.
+    """
+
+    header: bytes
+    qubits: int
+    blobs: list[bytes]
+    rows_bytes: list[int]
 
 
 class AnalyzerServicer(stubs.AnalyzerServiceServicer):
     """The gRPC face of the worker pool."""
 
-    def __init__(self, pool: WorkerPool, timeout_seconds: float) -> None:
-        """Takes the pool and the longest time of one analysis."""
+    def __init__(self, pool: WorkerPool, rows_limit: int, admitted: int) -> None:
+        """Takes the pool, the most bytes of rows of one request, and how many requests are read at once.
+
+        The others wait unread: flow control then holds their bytes at the caller.
+        """
         self._pool = pool
-        self._timeout = timeout_seconds
+        self._rows_limit = rows_limit
+        self._admitted = asyncio.Semaphore(admitted)
 
     async def Analyze(  # noqa: N802 - the contract's name
-        self, request_iterator: AsyncIterator[analysis.AnalyzeRequest], context: grpc.aio.ServicerContext
+        self,
+        request_iterator: AsyncIterator[analysis.AnalyzeRequest],
+        context: grpc.aio.ServicerContext[Any, Any],
     ) -> analysis.AnalyzeResponse:
         """Analyses one parameter set of one job."""
-        header, blobs, rows_bytes = await gather(request_iterator)
-        remaining = context.time_remaining()
-        timeout = min(self._timeout, remaining * 0.95) if remaining is not None else self._timeout
-        return await self._pool.analyze(header, blobs, rows_bytes, timeout)
+        async with self._admitted:
+            try:
+                whole = await gather(request_iterator, self._rows_limit)
+            except ServiceError:
+                async for _ in request_iterator:  # a client that is refused while it writes sees no reason
+                    pass
+                raise
+            remaining = context.time_remaining()
+            return await self._pool.analyze(
+                whole.header,
+                whole.blobs,
+                whole.rows_bytes,
+                qubits=whole.qubits,
+                timeout_seconds=_NO_DEADLINE if remaining is None else remaining * 0.95,
+            )
 
 
-async def gather(
-    parts: AsyncIterator[analysis.AnalyzeRequest],
-) -> tuple[bytes, list[bytes], list[int]]:
-    """Header bytes, bytes of every component, and how many of them are rows.
+async def gather(parts: AsyncIterator[analysis.AnalyzeRequest], rows_limit: int) -> Gathered:
+    """All parts of a request.
 
     Raises:
-        ServiceError: INVALID_ARGUMENT, when the parts do not fit together.
+        ServiceError: INVALID_ARGUMENT, when the parts do not fit together; RESOURCE_EXHAUSTED above the limit.
     """
     header: analysis.AnalysisHeader | None = None
     buffers: list[bytearray] = []
@@ -46,8 +82,8 @@ async def gather(
     total = 0
     async for part in parts:
         if part.WhichOneof("part") == "header":
-            if header is not None:
-                raise _invalid("a second header")
+            if header is not None or len(part.header.rows) > _MOST_COMPONENTS:
+                raise _invalid("a second header" if header is not None else "too many components")
             header = part.header
             buffers = [bytearray() for _ in header.rows]
             rows_bytes = [0] * len(header.rows)
@@ -58,14 +94,18 @@ async def gather(
         if chunk.component >= len(buffers) or chunk.offset != len(buffers[chunk.component]):
             raise _invalid("a chunk that is out of place")
         total += len(chunk.data)
-        if total > _LIMIT:
-            raise _invalid(f"more than {_LIMIT >> 20} MiB of rows")
+        if total > rows_limit:
+            raise ServiceError(
+                "ROWS_TOO_LARGE", f"more than {rows_limit} bytes of rows", status="RESOURCE_EXHAUSTED"
+            )
         buffers[chunk.component] += chunk.data
         rows_bytes[chunk.component] = chunk.rows_bytes
     if header is None:
         raise _invalid("no header")
-    return header.SerializeToString(), [bytes(b) for b in buffers], rows_bytes
+    return Gathered(
+        header.SerializeToString(), header.circuit.num_qubits, [bytes(b) for b in buffers], rows_bytes
+    )
 
 
 def _invalid(what: str) -> ServiceError:
-    return ServiceError("INVALID_ARGUMENT", f"the analysis request has {what}", status="INVALID_ARGUMENT")
+    return ServiceError("INVALID_ARGUMENT", f"the analysis request has {what}")

@@ -1,165 +1,158 @@
-"""Fields of the quantum result from ideal states; fast kernels, checked against Qiskit in the tests.
+"""Fields of the quantum result from ideal or executed states; fast kernels, checked against Qiskit in the tests.
 
-States are little-endian: qubit q is the middle axis of `psi.reshape(2**(n-1-q), 2, 2**q)`.
+A mixture is normalised `states[B, 2^n]` with `weights[B]`. Identities: all Z and ZZ are Walsh-Hadamard coefficients
+of the basis probabilities at weight one and two, XX the same after H on every qubit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qmesh.circuit.v1 import circuit_pb2 as circuit
-from qmesh_analyzer.domain.ideal import Ideal, Vector
-
-Matrix = NDArray[np.complex128]
-Probabilities = NDArray[np.float64]
+from qmesh_analyzer.domain import kernels
+from qmesh_analyzer.domain.errors import AnalysisError
+from qmesh_analyzer.domain.kernels import Matrix, Reals, States
 
 TOP = 16
+_PIECE = 1 << 20  # amplitudes that are worked on at once, so that temporaries stay small
+_BLOCK = 256
+_SMALL = 1 << 12
 
 
-def probabilities(ideal: Ideal) -> Probabilities:
-    """P over the computational basis, averaged over outcomes: shape (2^n,)."""
-    total: Probabilities = sum(
-        (b.probability * (b.state.real**2 + b.state.imag**2) for b in ideal.branches),
-        start=np.zeros(ideal.branches[0].state.size),
-    )
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """States with their probabilities."""
+
+    states: States
+    weights: Reals
+
+    @property
+    def num_qubits(self) -> int:
+        """Number of qubits."""
+        return kernels.width(self.states)
+
+    def pieces(self) -> Iterator[States]:
+        """Rows scaled by the roots of their weights, some at a time, as copies."""
+        step = max(1, _PIECE // self.states.shape[1])
+        for begin in range(0, len(self.weights), step):
+            scale = np.sqrt(self.weights[begin : begin + step])
+            yield self.states[begin : begin + step] * scale[:, None]
+
+    def probabilities(self) -> Reals:
+        """P over the computational basis: shape (2^n,)."""
+        total = np.zeros(self.states.shape[1])
+        for piece in self.pieces():
+            total += _squares(piece)
+        return total
+
+
+def _squares(states: States) -> Reals:
+    total: Reals = (states.real**2 + states.imag**2).sum(axis=0)
     return total
 
 
-def density_matrices(states: Sequence[tuple[Vector, float]]) -> list[Matrix]:
-    """Reduced density matrix of every qubit of a mixture of (state, weight): n matrices of shape (2, 2)."""
-    n = states[0][0].size.bit_length() - 1
-    result = []
-    for q in range(n):
-        rho = np.zeros((2, 2), dtype=np.complex128)
-        for state, weight in states:
-            view = state.reshape(-1, 2, 1 << q)
-            rho += weight * np.einsum("iaj,ibj->ab", view, view.conj())
-        result.append(rho)
-    return result
+def density_matrices(mixture: Mixture) -> Matrix:
+    """Reduced density matrix of every qubit: shape (n, 2, 2)."""
+    n = mixture.num_qubits
+    rho = np.zeros((n, 2, 2), dtype=np.complex128)
+    for piece in mixture.pieces():
+        for q in range(n):
+            view = piece.reshape(len(piece), -1, 2, 1 << q)
+            low, high = view[:, :, 0, :].ravel(), view[:, :, 1, :].ravel()
+            rho[q, 0, 0] += np.vdot(low, low).real
+            rho[q, 1, 1] += np.vdot(high, high).real
+            rho[q, 0, 1] += np.vdot(high, low)
+    rho[:, 1, 0] = rho[:, 0, 1].conj()
+    return rho
 
 
 def bloch(rho: Matrix) -> list[float]:
     """Bloch vector (x, y, z) of a qubit."""
-    return [
-        float(2 * rho[0, 1].real),
-        float(-2 * rho[0, 1].imag),
-        float((rho[0, 0] - rho[1, 1]).real),
-    ]
+    x, y, z = 2 * rho[0, 1].real, -2 * rho[0, 1].imag, (rho[0, 0] - rho[1, 1]).real
+    return [float(x) + 0.0, float(y) + 0.0, float(z) + 0.0]  # -0.0 is 0.0
 
 
-def entropy(rho: Matrix) -> float:
-    """Von Neumann entropy in bits, from the length of the Bloch vector."""
-    length = min(1.0, float(np.linalg.norm(bloch(rho))))
+def entropy(vector: Sequence[float]) -> float:
+    """Von Neumann entropy in bits of a qubit with this Bloch vector."""
+    length = min(1.0, float(np.linalg.norm(vector)))
     p = np.array([(1 + length) / 2, (1 - length) / 2])
     p = p[p > 0]
     return float(max(0.0, -np.sum(p * np.log2(p))))
 
 
-def _walsh_hadamard(values: Probabilities) -> Probabilities:
-    n = values.size.bit_length() - 1
-    out = values.copy()
-    for q in range(n):
-        view = out.reshape(-1, 2, 1 << q)
-        plus, minus = view[:, 0, :] + view[:, 1, :], view[:, 0, :] - view[:, 1, :]
-        view[:, 0, :], view[:, 1, :] = plus, minus
-    return out
-
-
-def _hadamard_all(state: Vector) -> Vector:
-    n = state.size.bit_length() - 1
-    out = state.copy()
-    for q in range(n):
-        view = out.reshape(-1, 2, 1 << q)
-        plus, minus = view[:, 0, :] + view[:, 1, :], view[:, 0, :] - view[:, 1, :]
-        view[:, 0, :], view[:, 1, :] = plus, minus
-    return out / np.sqrt(out.size)
-
-
-def expectations(states: Sequence[tuple[Vector, float]]) -> dict[str, float]:
-    """Z of every qubit, ZZ and XX of every pair: Walsh-Hadamard coefficients at weight one and two."""
-    size = states[0][0].size
-    n = size.bit_length() - 1
-    z = _walsh_hadamard(sum((w * np.abs(s) ** 2 for s, w in states), start=np.zeros(size)))
-    x = _walsh_hadamard(sum((w * np.abs(_hadamard_all(s)) ** 2 for s, w in states), start=np.zeros(size)))
-    result = {f"Z_q{q}": float(z[1 << q]) for q in range(n)}
+def expectations(mixture: Mixture, probabilities: Reals) -> dict[str, float]:
+    """Z of every qubit, ZZ and XX of every pair."""
+    n = mixture.num_qubits
+    z = probabilities.copy()
+    kernels.walsh_hadamard(z)
+    x = np.zeros(1 << n)
+    for piece in mixture.pieces():
+        kernels.walsh_hadamard(piece)
+        x += _squares(piece)
+    x /= 1 << n
+    kernels.walsh_hadamard(x)
     pairs = [(a, b) for a in range(n) for b in range(a + 1, n)]
+    result = {f"Z_q{q}": float(z[1 << q]) for q in range(n)}
     result |= {f"ZZ_q{a}_q{b}": float(z[1 << a | 1 << b]) for a, b in pairs}
     result |= {f"XX_q{a}_q{b}": float(x[1 << a | 1 << b]) for a, b in pairs}
     return result
 
 
-_LETTERS: dict[str, Matrix] = {
-    "X": np.array([[0, 1], [1, 0]], dtype=np.complex128),
-    "Y": np.array([[0, -1j], [1j, 0]], dtype=np.complex128),
-    "Z": np.array([[1, 0], [0, -1]], dtype=np.complex128),
-}
+def observable(mixture: Mixture, wanted: circuit.Observable) -> float:
+    """Expectation of a weighted sum of Pauli strings; the last letter belongs to qubit 0.
 
+    Strings that flip the same qubits share one transform: <X^x Z^z> over all z are Walsh-Hadamard coefficients.
 
-def observable(states: Sequence[tuple[Vector, float]], wanted: circuit.Observable) -> float:
-    """Expectation of a weighted sum of Pauli strings; the last letter belongs to qubit 0."""
-    from qmesh_analyzer.domain.ideal import apply
-
-    total = 0.0
-    for term in wanted.terms:
-        for state, weight in states:
-            acted = state
-            for q, letter in enumerate(reversed(term.paulis)):
-                if letter != "I":
-                    acted = apply(acted, _LETTERS[letter], [q])
-            total += weight * term.coefficient * float(np.vdot(state, acted).real)
-    return total
-
-
-def top(values: Probabilities, count: int = TOP) -> list[int]:
-    """Indices of the greatest probabilities, ties by index."""
-    count = min(count, values.size)
-    order = np.lexsort((np.arange(values.size), -np.round(values, 12)))[:count]
-    return [int(i) for i in order if values[i] > 1e-12]  # noqa: PLR2004 - what is numerically zero is no state
-
-
-def outcome_distribution(form: circuit.Circuit, ideal: Ideal, limit: int = 65_536) -> dict[str, float] | None:
-    """Exact distribution of the classical bits, keyed as counts are; None above the limit.
-
-    Terminal bits come from the state before the terminal measurements, the others from the branch.
+    Raises:
+        AnalysisError: a term is no Pauli string over the circuit's qubits.
     """
-    by_version = {op.writes[0].version: op.qubits[0] for op in ideal.terminals if op.writes}
-    result: dict[str, float] = {}
-    for branch in ideal.branches:
-        qubits = [by_version[v] for v in form.final_versions if v in by_version]
-        weights = marginal(np.abs(branch.state) ** 2, qubits)
-        support = np.flatnonzero(weights > 1e-15)  # noqa: PLR2004 - rounding, not probability
-        if len(support) + len(result) > limit:
-            return None
-        for index in support:
-            key = _key(form, branch.bits, by_version, int(index))
-            result[key] = result.get(key, 0.0) + branch.probability * float(weights[index])
-    return dict(sorted(result.items()))
-
-
-def _key(form: circuit.Circuit, bits: dict[int, bool], terminal: dict[int, int], index: int) -> str:
-    values = []
-    position = 0
-    for version in form.final_versions:
-        if version in terminal:
-            values.append(index >> position & 1)
-            position += 1
+    by_flips: dict[int, list[tuple[int, complex]]] = defaultdict(list)
+    for term in wanted.terms:
+        letters = term.paulis
+        if len(letters) != mixture.num_qubits or set(letters) - set("IXYZ"):
+            raise AnalysisError(
+                "OBSERVABLE_INVALID",
+                f"an observable has a term that is no string of {mixture.num_qubits} letters I, X, Y, Z",
+            )
+        placed = list(enumerate(reversed(letters)))
+        flips = sum(1 << q for q, letter in placed if letter in "XY")
+        phases = sum(1 << q for q, letter in placed if letter in "YZ")
+        by_flips[flips].append((phases, term.coefficient * 1j ** letters.count("Y")))  # Y = i X Z
+    total = 0.0
+    for flips, terms in by_flips.items():
+        overlaps = _overlaps(mixture, flips)
+        if len(terms) > mixture.num_qubits:
+            kernels.walsh_hadamard(overlaps)
+            total += sum((factor * overlaps[phases]).real for phases, factor in terms)
         else:
-            values.append(int(bits.get(version, False)))
-    parts = []
-    for register in reversed(form.bit_registers):
-        window = values[register.offset : register.offset + register.size]
-        parts.append("".join(str(v) for v in reversed(window)))
-    return " ".join(parts)
+            index = np.arange(len(overlaps))
+            for phases, factor in terms:
+                signs = 1.0 - 2.0 * (np.bitwise_count(index & phases) & 1)
+                total += (factor * np.dot(signs, overlaps)).real
+    return float(total)
 
 
-def marginal(values: Probabilities, qubits: Sequence[int]) -> Probabilities:
-    """Marginal over qubits; bit k of the index belongs to qubits[k]."""
-    n = values.size.bit_length() - 1
-    kept = [n - 1 - q for q in reversed(qubits)]
-    rest = [axis for axis in range(n) if axis not in kept]
-    ordered = values.reshape((2,) * n).transpose([*kept, *rest])
-    total: Probabilities = ordered.reshape(1 << len(qubits), -1).sum(axis=1)
+def _overlaps(mixture: Mixture, flips: int) -> States:
+    """Sum over branches of conj(psi[i ^ flips]) psi[i], for every i."""
+    index = np.arange(mixture.states.shape[1]) ^ flips
+    total = np.zeros(mixture.states.shape[1], dtype=np.complex128)
+    for piece in mixture.pieces():
+        total += (np.take(piece, index, axis=1).conj() * piece).sum(axis=0)
     return total
+
+
+def top(values: Reals, count: int = TOP) -> list[int]:
+    """Indices of the greatest probabilities in descending order, ties (to 12 digits) by index."""
+    count = min(count, values.size)
+    candidates = values
+    if values.size > _SMALL:  # the greatest lie in the blocks with the greatest maxima
+        blocks = values.reshape(-1, _BLOCK)
+        candidates = blocks[np.argpartition(blocks.max(axis=1), -count)[-count:]].ravel()
+    least = np.partition(candidates, -count)[-count] - 5e-13  # half a unit of the 12th digit
+    chosen = np.flatnonzero(values >= max(least, 1e-12))
+    order = np.lexsort((chosen, -np.round(values[chosen], 12)))[:count]
+    return [int(i) for i in chosen[order]]

@@ -49,21 +49,27 @@ _BY_NAME: dict[str, Callable[..., Gate]] = {
     "CX": lambda: _STANDARD["cx"],
     "i": lambda: _STANDARD["id"],
     "toffoli": lambda: _STANDARD["ccx"],
+    "u0": lambda _: _STANDARD["id"],  # an idle cycle; Qiskit's own constructor takes integers only
 }
+SWAP: Unitary = np.array([[1, 0, 0, 0], [0, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 1]], dtype=np.complex128)
+"""Swap of two qubits; `teleport` is one too."""
 
 
 def gate_of(name: str, parameters: Sequence[float]) -> Gate:
     """Qiskit's gate for a canonical name.
 
     Raises:
-        AnalysisError: Qiskit has no such gate.
+        AnalysisError: Qiskit has no such gate, or it takes other parameters.
     """
-    if name in _BY_NAME:
-        return _BY_NAME[name](*parameters)
-    known = _STANDARD.get(name)
-    if known is not None:
-        return known.base_class(*parameters) if parameters else known
-    return _composite(name, parameters)
+    try:
+        if name in _BY_NAME:
+            return _BY_NAME[name](*parameters)
+        known = _STANDARD.get(name)
+        if known is not None:
+            return known.base_class(*parameters) if parameters else known
+        return _composite(name, parameters)
+    except TypeError:
+        raise AnalysisError("INVALID_ARGUMENT", f"gate {name!r} does not take these parameters") from None
 
 
 def _composite(name: str, parameters: Sequence[float]) -> Gate:
@@ -90,5 +96,14 @@ def unitary(name: str, parameters: tuple[float, ...]) -> Unitary:
 
 
 def unitary_of(operation: circuit.Operation) -> Unitary:
-    """Matrix of a gate operation with bound parameters."""
-    return unitary(operation.name, tuple(parameter.value for parameter in operation.parameters))
+    """Matrix of a gate operation.
+
+    Raises:
+        AnalysisError: unknown gate, unbound parameters, or other operands than the gate has.
+    """
+    if any(parameter.WhichOneof("kind") == "expression" for parameter in operation.parameters):
+        raise AnalysisError("INVALID_ARGUMENT", f"a parameter of gate {operation.name!r} is not bound")
+    matrix = unitary(operation.name, tuple(parameter.value for parameter in operation.parameters))
+    if len(matrix) != 1 << len(operation.qubits) or len(set(operation.qubits)) != len(operation.qubits):
+        raise AnalysisError("INVALID_ARGUMENT", f"gate {operation.name!r} does not have these operands")
+    return matrix

@@ -2,114 +2,146 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qmesh.analyzer.v1 import analyzer_pb2 as analysis
 from qmesh.circuit.v1 import circuit_pb2 as circuit
 from qmesh_analyzer.domain import executed as runs
 from qmesh_analyzer.domain import fields
+from qmesh_analyzer.domain.conditions import Column
 from qmesh_analyzer.domain.errors import AnalysisError
-from qmesh_analyzer.domain.ideal import Ideal, Vector, ideal_of
+from qmesh_analyzer.domain.fields import Mixture
+from qmesh_analyzer.domain.ideal import Ideal, ideal_of
+from qmesh_analyzer.domain.kernels import Reals
+from qmesh_analyzer.domain.outcomes import Outcomes, hellinger
 
 FULL_STATE_QUBITS = 12
+LISTED_OUTCOMES = 1 << FULL_STATE_QUBITS
 NO_PURE_STATE = "NO_PURE_STATE"
+_TARGET = "ideal pre-measurement state of the submitted circuit"
+_TOO_WIDE = f"TOO_WIDE: above {FULL_STATE_QUBITS} qubits only top_basis_states are listed"
+_OF_AMPLITUDES = ("statevector", "entanglement_entropy", "top_basis_states")
+_OF_IDEAL = (
+    "probabilities",
+    "measured_probabilities",
+    "observable_expectations",
+    "reduced_density_matrices",
+    "bloch_vectors",
+    "distribution_fidelity",
+    *_OF_AMPLITUDES,
+)
 
 
-def _pairs(vector: Vector) -> list[list[float]]:
-    return [[float(v.real), float(v.imag)] for v in vector]
+def _pairs(values: NDArray[np.complex128]) -> list[list[float]]:
+    pairs: list[list[float]] = np.stack([values.real, values.imag], axis=-1).tolist()
+    return pairs
 
 
-def _matrix(rho: fields.Matrix) -> list[list[list[float]]]:
-    return [_pairs(row) for row in rho]
+@lru_cache(maxsize=FULL_STATE_QUBITS + 1)
+def _basis(num_qubits: int) -> list[str]:
+    return [f"{index:0{num_qubits}b}" for index in range(1 << num_qubits)]
 
 
 class Report:
     """One analysis."""
 
     def __init__(self, header: analysis.AnalysisHeader, blobs: Sequence[tuple[bytes, int]]) -> None:
-        """Takes the header and the bytes of every component in its order."""
+        """Takes the header, and of each component in its order the bytes and how many of them are rows."""
         self._header = header
         self._blobs = blobs
         self._form: circuit.Circuit = header.circuit
         self._reasons: dict[str, str] = {}
         self._document: dict[str, object] = {}
 
-    def build(self) -> tuple[dict[str, object], bool]:
-        """The document, and whether every field could be computed."""
+    @property
+    def code(self) -> str:
+        """Stable code of the first field that is missing against expectation; empty when the analysis is complete."""
+        codes = [reason.partition(":")[0] for reason in self._reasons.values()]
+        return next((code for code in codes if code != NO_PURE_STATE), "")
+
+    def build(self) -> dict[str, object]:
+        """The document.
+
+        Raises:
+            AnalysisError: INVALID_ARGUMENT, the request makes no sense.
+        """
         self._document = {
-            "shots": self._header.shots,
             "counts": dict(self._header.counts),
+            "shots": self._header.shots,
             "measured_qubits": self._measured(),
             "predicted_fidelity": self._header.predicted_fidelity,
+            "method": None,
         }
-        ideal = None
-        try:
-            ideal = ideal_of(self._form)
-        except AnalysisError as error:
-            self._without_ideal(error)
+        ideal = self._try(_OF_IDEAL, lambda: ideal_of(self._form))
         if ideal is not None:
             self._states(ideal)
             self._distribution(ideal)
         self._compare(ideal)
         self._document["reasons"] = self._reasons
-        return self._document, not (set(self._reasons.values()) - {NO_PURE_STATE})
+        return self._document
 
     def _measured(self) -> list[int]:
         return sorted(
             {op.qubits[0] for op in self._form.operations if op.kind == circuit.OPERATION_KIND_MEASURE}
         )
 
-    def _without_ideal(self, error: AnalysisError) -> None:
-        for name in (
-            "probabilities",
-            "measured_probabilities",
-            "statevector",
-            "observable_expectations",
-            "reduced_density_matrices",
-            "bloch_vectors",
-            "entanglement_entropy",
-            "top_basis_states",
-            "distribution_fidelity",
-        ):
-            self._null(name, f"{error.code}: {error.message}")
+    def _null(self, reason: str, *names: str) -> None:
+        for name in names:
+            self._document[name] = None
+            self._reasons[name] = reason
 
-    def _null(self, name: str, reason: str) -> None:
-        self._document[name] = None
-        self._reasons[name] = reason
+    def _try[Value](self, names: Sequence[str], make: Callable[[], Value]) -> Value | None:
+        """A value, or None with these fields null for the reason; what is invalid is refused as a whole."""
+        try:
+            return make()
+        except AnalysisError as error:
+            if error.code == "INVALID_ARGUMENT":
+                raise
+            self._null(f"{error.code}: {error.message}", *names)
+            return None
+
+    def _insight(self, mixture: Mixture, probabilities: Reals) -> tuple[dict[str, object], list[list[float]]]:
+        """The fields that ideal and executed states both have, and the Bloch vectors."""
+        rhos = fields.density_matrices(mixture)
+        vectors = [fields.bloch(rho) for rho in rhos]
+        expectations: dict[str, float | None] = dict(fields.expectations(mixture, probabilities))
+        for wanted in self._header.observables:
+            try:
+                expectations[wanted.name] = fields.observable(mixture, wanted)
+            except AnalysisError as error:
+                expectations[wanted.name] = None
+                self._reasons[f"observable_expectations.{wanted.name}"] = f"{error.code}: {error.message}"
+        found: dict[str, object] = {
+            "observable_expectations": expectations,
+            "reduced_density_matrices": {f"q{q}": _pairs(rho) for q, rho in enumerate(rhos)},
+            "bloch_vectors": {f"q{q}": vector for q, vector in enumerate(vectors)},
+        }
+        return found, vectors
 
     def _states(self, ideal: Ideal) -> None:
+        mixture = Mixture(ideal.states, ideal.weights)
+        weights = mixture.probabilities()
+        found, vectors = self._insight(mixture, weights)
+        self._document |= found
         n = self._form.num_qubits
-        weights = fields.probabilities(ideal)
-        mixture = [(branch.state, branch.probability) for branch in ideal.branches]
-        rhos = fields.density_matrices(mixture)
-        expectations = fields.expectations(mixture)
-        for wanted in self._header.observables:
-            expectations[wanted.name] = fields.observable(mixture, wanted)
-        self._document |= {
-            "observable_expectations": expectations,
-            "reduced_density_matrices": {f"q{q}": _matrix(rho) for q, rho in enumerate(rhos)},
-            "bloch_vectors": {f"q{q}": fields.bloch(rho) for q, rho in enumerate(rhos)},
-        }
         if n <= FULL_STATE_QUBITS:
-            support = np.flatnonzero(weights > 1e-14)  # noqa: PLR2004 - rounding, not probability
-            self._document["probabilities"] = {f"{i:0{n}b}": float(weights[i]) for i in support}
+            support = np.flatnonzero(weights > 1e-14)  # noqa: PLR2004 - what is less is rounding
+            labels = _basis(n)
+            self._document["probabilities"] = {
+                labels[i]: p for i, p in zip(support.tolist(), weights[support].tolist(), strict=True)
+            }
         else:
-            self._null("probabilities", f"n > {FULL_STATE_QUBITS}: see top_basis_states")
-        self._pure(ideal, weights, rhos)
-
-    def _pure(
-        self, ideal: Ideal, weights: fields.Probabilities, rhos: Sequence[fields.Matrix]
-    ) -> None:
-        n = self._form.num_qubits
-        state = ideal.pure
-        if state is None:
-            for name in ("statevector", "entanglement_entropy", "top_basis_states"):
-                self._null(name, NO_PURE_STATE)
+            self._null(_TOO_WIDE, "probabilities")
+        if ideal.pure is None:
+            self._null(NO_PURE_STATE, *_OF_AMPLITUDES)
             return
+        state = ideal.pure[0]
         self._document["entanglement_entropy"] = {
-            f"q{q}|rest": fields.entropy(rho) for q, rho in enumerate(rhos)
+            f"q{q}|rest": fields.entropy(vector) for q, vector in enumerate(vectors)
         }
         self._document["top_basis_states"] = [
             {
@@ -122,42 +154,45 @@ class Report:
         if n <= FULL_STATE_QUBITS:
             self._document["statevector"] = _pairs(state)
         else:
-            self._null("statevector", f"n > {FULL_STATE_QUBITS}: see top_basis_states")
+            self._null(_TOO_WIDE, "statevector")
 
     def _distribution(self, ideal: Ideal) -> None:
-        exact = fields.outcome_distribution(self._form, ideal)
-        if exact is None:
-            self._null("measured_probabilities", "more than 65,536 outcomes")
-            self._null("distribution_fidelity", "more than 65,536 outcomes")
-            return
-        if not self._form.bit_registers or not self._header.counts:
+        names = ("measured_probabilities", "distribution_fidelity")
+        if all(version < 0 for version in self._form.final_versions):
             self._document["measured_probabilities"] = {}
-            self._null("distribution_fidelity", "nothing is measured")
+            self._null("NOTHING_MEASURED", "distribution_fidelity")
             return
-        self._document["measured_probabilities"] = exact
-        value, expected = runs.hellinger(self._header.counts, exact)
+        exact = self._try(names, lambda: Outcomes(self._form, ideal))
+        if exact is None:
+            return
+        if exact.size <= LISTED_OUTCOMES:
+            self._document["measured_probabilities"] = exact.mapping()
+        else:
+            self._null(f"TOO_MANY_OUTCOMES: more than {LISTED_OUTCOMES:,} are not listed", names[0])
+        if not sum(self._header.counts.values()):
+            self._null("NO_COUNTS", "distribution_fidelity")
+            return
+        value, expected = hellinger(self._header.counts, exact)
         self._document["distribution_fidelity"] = {
             "hellinger": value,
             "expected_under_sampling": expected,
-            "outcomes": len(exact),
+            "outcomes": exact.size,
         }
 
     def _compare(self, ideal: Ideal | None) -> None:
         fidelity: dict[str, object] = {
-            "target_state": "ideal pre-measurement state of the submitted circuit",
+            "target_state": _TARGET,
             "fidelity_to_target_state": None,
             "stderr": None,
             "estimated_execution_fidelity": self._header.estimated_execution_fidelity,
         }
         self._document["fidelity"] = fidelity
+        compared = ("fidelity_to_target_state", "conditional_fidelity")
         self._document["conditional_fidelity"] = None
-        self._document["method"] = None
         executed = self._executed()
-        if executed is None:
-            self._reasons["fidelity_to_target_state"] = self._reasons["executed"]
-            return
-        if ideal is None:
-            self._reasons["fidelity_to_target_state"] = "no ideal state to compare with"
+        if executed is None or ideal is None:
+            reason = self._reasons["executed"] if executed is None else self._reasons["statevector"]
+            self._reasons |= dict.fromkeys(compared, reason)
             return
         self._document["method"] = "rows"
         if ideal.pure is not None:
@@ -165,11 +200,19 @@ class Report:
             fidelity |= {"fidelity_to_target_state": estimate.value, "stderr": estimate.stderr}
         else:
             self._reasons["fidelity_to_target_state"] = NO_PURE_STATE
-        estimate = runs.conditional_fidelity(ideal, executed, self._columns())
-        self._document["conditional_fidelity"] = {"value": estimate.value, "stderr": estimate.stderr}
+        conditional = self._try(
+            compared[1:], lambda: runs.conditional_fidelity(ideal, executed, self._columns())
+        )
+        if conditional is not None:
+            self._document["conditional_fidelity"] = {
+                "value": conditional.value,
+                "stderr": conditional.stderr,
+            }
 
-    def _columns(self) -> dict[int, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
+    def _columns(self) -> dict[int, Column]:
         shots = self._header.shots
+        if any(len(column) != (shots + 7) // 8 for column in self._header.columns.values()):
+            raise AnalysisError("INVALID_ARGUMENT", "a recorded column does not have one bit for each shot")
         return {
             version: np.unpackbits(
                 np.frombuffer(bits, dtype=np.uint8), count=shots, bitorder="little"
@@ -178,22 +221,17 @@ class Report:
         }
 
     def _executed(self) -> runs.Executed | None:
-        if not self._blobs:
-            self._null("executed", self._header.rows_missing_reason or "no rows were fetched")
+        if not self._header.rows:
+            self._null(f"NO_ROWS: {self._header.rows_missing_reason or 'no rows were fetched'}", "executed")
             return None
-        try:
+
+        def made() -> runs.Executed:
             components = runs.decode(self._header, self._blobs)
-            executed = runs.combine(self._form.num_qubits, components, self._header.shots)
-        except AnalysisError as error:
-            self._null("executed", f"{error.code}: {error.message}")
-            return None
-        mixture = executed.mixture()
-        rhos = fields.density_matrices(mixture)
-        self._document["executed"] = {
-            "distinct_states": len(executed.states),
-            "observable_expectations": fields.expectations(mixture)
-            | {o.name: fields.observable(mixture, o) for o in self._header.observables},
-            "reduced_density_matrices": {f"q{q}": _matrix(rho) for q, rho in enumerate(rhos)},
-            "bloch_vectors": {f"q{q}": fields.bloch(rho) for q, rho in enumerate(rhos)},
-        }
+            return runs.combine(self._form.num_qubits, components, self._header.shots)
+
+        executed = self._try(("executed",), made)
+        if executed is not None:
+            mixture = executed.mixture()
+            found, _ = self._insight(mixture, mixture.probabilities())
+            self._document["executed"] = {"distinct_states": len(executed.states)} | found
         return executed

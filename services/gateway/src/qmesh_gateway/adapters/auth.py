@@ -26,7 +26,9 @@ class Authenticator:
         """
         if self._key is not None and not hmac.compare_digest(self._presented(connection), self._key):
             raise ProblemError(
-                401, "UNAUTHENTICATED", "this mesh asks for an API key: send it as 'Authorization: Bearer <key>'"
+                401,
+                "UNAUTHENTICATED",
+                "this mesh asks for an API key: send it as 'Authorization: Bearer <key>'",
             )
         return caller.Caller(
             tenant_id=self._tenant,

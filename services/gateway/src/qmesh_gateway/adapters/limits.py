@@ -68,7 +68,9 @@ class Envelope:
             log.exception("request failed", request_id=request_id, path=scope["path"])
             if started:
                 raise
-            problem = ProblemError(500, "INTERNAL", "the gateway met an unexpected error; its log has the cause")
+            problem = ProblemError(
+                500, "INTERNAL", "the gateway met an unexpected error; its log has the cause"
+            )
             await respond(marked, problem, request_id)
 
 

@@ -56,9 +56,7 @@ async def parsed(text: str) -> Circuit:
         raise of_diagnostics(error.diagnostics) from None
 
 
-@router.post(
-    "/submit", status_code=202, operation_id="submitCircuit", openapi_extra=_schema(SubmitBody)
-)
+@router.post("/submit", status_code=202, operation_id="submitCircuit", openapi_extra=_schema(SubmitBody))
 async def submit(request: Request, who: Caller) -> ORJSONResponse:
     """Submits a circuit; a circuit that cannot be understood is refused at once."""
     body, raw = await read(request, SubmitBody)
@@ -84,7 +82,8 @@ async def submit(request: Request, who: Caller) -> ORJSONResponse:
     answer = await state.clients.runtime.Submit(message, timeout=state.clients.timeout)
     location = f"/api/v1/jobs/{answer.job.job_id}"
     return ORJSONResponse(
-        documents.job(answer.job, result=False) | {"links": {"self": location, "events": f"{location}/events"}},
+        documents.job(answer.job, result=False)
+        | {"links": {"self": location, "events": f"{location}/events"}},
         status_code=202,
         headers={"location": location},
     )
@@ -93,7 +92,9 @@ async def submit(request: Request, who: Caller) -> ORJSONResponse:
 def _idempotency_key(request: Request) -> str:
     key = request.headers.get("idempotency-key", "")
     if len(key) > _KEY_LENGTH or not key.isprintable():
-        raise ProblemError(400, "IDEMPOTENCY_KEY_INVALID", f"an idempotency key has at most {_KEY_LENGTH} characters")
+        raise ProblemError(
+            400, "IDEMPOTENCY_KEY_INVALID", f"an idempotency key has at most {_KEY_LENGTH} characters"
+        )
     return key
 
 
@@ -111,7 +112,9 @@ def _parameter_sets(body: SubmitBody, form: Circuit) -> list[circuit.ParameterSe
     wanted = set(form.symbols)
     if wanted and not sets:
         raise ProblemError(
-            422, "PARAMETERS_MISSING", f"the circuit has parameters without values: {', '.join(sorted(wanted))}"
+            422,
+            "PARAMETERS_MISSING",
+            f"the circuit has parameters without values: {', '.join(sorted(wanted))}",
         )
     for number, values in enumerate(sets):
         if set(values) != wanted:

@@ -131,9 +131,7 @@ async def stream_events(
     )
 
 
-async def _frames(
-    state: GatewayState, who: caller.Caller, job_id: str, after: int
-) -> AsyncIterator[bytes]:
+async def _frames(state: GatewayState, who: caller.Caller, job_id: str, after: int) -> AsyncIterator[bytes]:
     async for event in state.live.stream(who, job_id, after):
         if event is None:
             yield b": still here\n\n"

@@ -53,7 +53,12 @@ async def ready(request: Request) -> ORJSONResponse:
     )
     connected = state.bus.connected
     probes.append(
-        {"name": "nats", "mode": "nats", "reachable": connected, "message": "" if connected else "not connected"}
+        {
+            "name": "nats",
+            "mode": "nats",
+            "reachable": connected,
+            "message": "" if connected else "not connected",
+        }
     )
     missing = [p["name"] for p in probes if not p["reachable"]]
     blocking = [name for name in missing if name in _REQUIRED or name == "nats"]

@@ -192,9 +192,7 @@ class NodeFabric:
             return gate.GateResponse(ping=self._service.ping()).SerializeToString()
         raise FabricError("INVALID_ARGUMENT", "the gate request asks for nothing")
 
-    def _open(
-        self, peer_id: str, request: state.PullRequest
-    ) -> tuple[state.ComponentRef, list[memoryview]]:
+    def _open(self, peer_id: str, request: state.PullRequest) -> tuple[state.ComponentRef, list[memoryview]]:
         """Grants a pull to a node with a token of the same job, or to a runtime with the job's fence."""
         job_id = request.id.job_id
         if peer_id in self._runtimes:

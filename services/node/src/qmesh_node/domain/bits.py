@@ -93,9 +93,7 @@ def evaluate(condition: circuit.Condition, columns: Mapping[int, Column], shots:
     return stack[0]
 
 
-def _compare(
-    comparison: circuit.RegisterComparison, columns: Mapping[int, Column], shots: int
-) -> Column:
+def _compare(comparison: circuit.RegisterComparison, columns: Mapping[int, Column], shots: int) -> Column:
     if comparison.comparison not in _COMPARE:
         raise InvalidBlockError("a condition has an unknown comparison")
     value = np.zeros(shots, dtype=np.uint64)

@@ -224,9 +224,7 @@ class Executor:
         drawn = self._block.draws.uniforms(operation.index, Purpose.READOUT)
         return drawn < profile.readout_error
 
-    def _write(
-        self, write: circuit.ClassicalWrite, value: Column, active: Column | None
-    ) -> None:
+    def _write(self, write: circuit.ClassicalWrite, value: Column, active: Column | None) -> None:
         if active is not None:
             previous = (
                 np.zeros(self._shots, dtype=np.bool_)

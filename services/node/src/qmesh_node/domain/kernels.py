@@ -52,9 +52,7 @@ def apply_matrix(states: States, positions: tuple[int, ...], matrix: Matrix) -> 
     if not moving:
         return
     slices = _slices(states, positions)
-    sources = {
-        j for i in moving for j in range(size) if matrix[i][j] != 0 and j != i and j in moving
-    }
+    sources = {j for i in moving for j in range(size) if matrix[i][j] != 0 and j != i and j in moving}
     kept = {j: slices[j].copy() for j in sources}
     for i in moving:
         target = slices[i]

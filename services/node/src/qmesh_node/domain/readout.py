@@ -24,9 +24,7 @@ def _marginal(ensemble: Ensemble, wires: Sequence[int]) -> NDArray[np.float64]:
     return total
 
 
-def read(
-    ensemble: Ensemble, wires: Sequence[int], uniforms: Sequence[Uniforms]
-) -> list[NDArray[np.bool_]]:
+def read(ensemble: Ensemble, wires: Sequence[int], uniforms: Sequence[Uniforms]) -> list[NDArray[np.bool_]]:
     """Draws the bits of the wires in the given (normal-form) order for each shot.
 
     Args:

@@ -100,7 +100,9 @@ class VersionStore:
         replaced = sum(job.versions[k].ref.bytes for k in new if k in job.versions)
         size = sum(v.ref.bytes for v in new.values()) - replaced
         if self._used + size > self._limit:
-            raise ExhaustedError(f"{size} bytes of new versions do not fit into the {self.free_bytes} that are free")
+            raise ExhaustedError(
+                f"{size} bytes of new versions do not fit into the {self.free_bytes} that are free"
+            )
         self._used += size
         job.versions.update(new)
         job.records[execution_id] = response

@@ -25,7 +25,9 @@ class TokenChecker:
         }
         self._checked: dict[bytes, reservation.TokenClaims] = {}
 
-    def check(self, token: bytes, *, job_id: str, node_id: str, fence: int, now: float) -> reservation.TokenClaims:
+    def check(
+        self, token: bytes, *, job_id: str, node_id: str, fence: int, now: float
+    ) -> reservation.TokenClaims:
         """Claims of a token that is genuine, of this job and node, and alive.
 
         Raises:

@@ -75,7 +75,9 @@ class ProcessCompiler:
             done = True
         except (asyncio.IncompleteReadError, ConnectionError):
             log.warning("the compiler process died", pid=process.pid)
-            raise ServiceError("UNAVAILABLE", "the compiler process died; try again", retry_after=0.5) from None
+            raise ServiceError(
+                "UNAVAILABLE", "the compiler process died; try again", retry_after=0.5
+            ) from None
         finally:
             if not done:  # a half-read answer must not meet the next question
                 self._discard(process)

@@ -17,4 +17,6 @@ class InfeasibleError(Exception):
 
 def no_capable_node(service_type: str, reason: str) -> MeshError:
     """The failure that a user sees; it names the service that is missing."""
-    return MeshError("NO_CAPABLE_NODE", reason, details={"service_type": service_type} if service_type else None)
+    return MeshError(
+        "NO_CAPABLE_NODE", reason, details={"service_type": service_type} if service_type else None
+    )

@@ -73,7 +73,9 @@ class Walk:
             self._occupied[self.homes[wire]] += 1
         for site in self.topology.sites:
             if self._occupied[site.number] > site.data_qubits:
-                raise InfeasibleError("", f"node {site.name or site.node_id} has {site.data_qubits} data qubits")
+                raise InfeasibleError(
+                    "", f"node {site.name or site.node_id} has {site.data_qubits} data qubits"
+                )
         self.peaks = list(self._occupied)
         self._fresh = set(self.work.wires)
         self.changes = [HomeChange(wire, self.homes[wire], 0, FREE_MOVE) for wire in self.work.wires]
@@ -283,7 +285,9 @@ class Walk:
             if here == there:
                 continue
             if self.topology.channel(here, there) is None:
-                raise InfeasibleError(task.service_type, "there is no link between the homes of two teleported qubits")
+                raise InfeasibleError(
+                    task.service_type, "there is no link between the homes of two teleported qubits"
+                )
             fresh = b in self._fresh
             pair = self._pair(a, here, there, "teleport", step.operation, task.number)
             if not fresh:

@@ -247,7 +247,8 @@ def _add_pairs(plan: pb.Plan, parts: _Parts) -> None:
             total=len(walk.pairs),
             e_inf=len(walk.pairs),
             e_m=[
-                pb.BufferedEbits(link_qubits=m, ebits=ebits.replayed(walk.pairs, order, m)) for m in _LINK_QUBITS
+                pb.BufferedEbits(link_qubits=m, ebits=ebits.replayed(walk.pairs, order, m))
+                for m in _LINK_QUBITS
             ],
             per_link=[
                 pb.LinkEbits(node_a=ids[a], node_b=ids[b], ebits=count)

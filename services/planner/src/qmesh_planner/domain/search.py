@@ -70,10 +70,14 @@ class Search:
             )
 
     def _refusal(self, context: str) -> MeshError:
-        failure = next((f for f in self._failures if f.service_type), None) or next(iter(self._failures), None)
+        failure = next((f for f in self._failures if f.service_type), None) or next(
+            iter(self._failures), None
+        )
         if failure is None:
             service = self._work.tasks[0].service_type if self._work.tasks else ""
-            return no_capable_node(service, f"no live node offers the service {service!r}: there is no live node")
+            return no_capable_node(
+                service, f"no live node offers the service {service!r}: there is no live node"
+            )
         return no_capable_node(failure.service_type, f"{context}: {failure.reason}")
 
     def _alone(self, site: Site) -> Walk | None:

@@ -61,7 +61,10 @@ def groups_of(walk: Walk) -> list[Group]:
 
 
 def _next_site(
-    units: Sequence[Unit], ready: dict[int, list[int]], missing: dict[int, int], followers: dict[int, list[int]]
+    units: Sequence[Unit],
+    ready: dict[int, list[int]],
+    missing: dict[int, int],
+    followers: dict[int, list[int]],
 ) -> int:
     """The site that can execute most without anybody else."""
     sites = [site for site, waiting in ready.items() if waiting]
@@ -104,7 +107,9 @@ def _units(walk: Walk) -> list[Unit]:
         wanted: set[int] = set()
         if readout:
             wires = set(work.tasks[tasks[0]].wires) | _wires_of(work, tasks)
-            wanted = {unit_of[t.number] for t in work.tasks if not t.readout and not wires.isdisjoint(t.wires)}
+            wanted = {
+                unit_of[t.number] for t in work.tasks if not t.readout and not wires.isdisjoint(t.wires)
+            }
         for task in tasks:
             wanted |= {unit_of[need] for need in needs[task] if need in unit_of}
         units.append(Unit(number, tasks, walk.executing[tasks[0]], frozenset(wanted - {number}), readout))

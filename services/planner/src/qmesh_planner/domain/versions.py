@@ -75,9 +75,7 @@ class Versions:
         self._merges = {
             frozenset(c.merged_from): c.number for c in self._work.components.all if c.merged_from
         }
-        self.chains = [
-            Chain(c.number, c.wires, c.merged_from, c.final) for c in self._work.components.all
-        ]
+        self.chains = [Chain(c.number, c.wires, c.merged_from, c.final) for c in self._work.components.all]
         for component in self._work.components.all:
             if not component.merged_from:
                 self._of_wire[component.wires[0]] = component.number

@@ -61,9 +61,10 @@ class RegistryFabric:
     @asynccontextmanager
     async def _app(self) -> AsyncIterator[Host]:
         registry, post = self._registry, self.thread.post
-        async with open_host(
-            self._identity, [self._listen], admits=registry.knows, pubsub="sink"
-        ) as host, trio.open_nursery() as nursery:
+        async with (
+            open_host(self._identity, [self._listen], admits=registry.knows, pubsub="sink") as host,
+            trio.open_nursery() as nursery,
+        ):
             inbox = AdvertInbox(host, registry.ready)
             self._hub = ControlHub(
                 lambda peer: post(registry.joined, peer),

@@ -93,7 +93,9 @@ class PostgresRegistry:
                 message.last_seen_at.FromDatetime(row[8])
             for change in changes:
                 if change[0] == row[1]:
-                    entry = message.history.add(status=change[1], tier=change[2], actor=change[3], reason=change[4])
+                    entry = message.history.add(
+                        status=change[1], tier=change[2], actor=change[3], reason=change[4]
+                    )
                     entry.at.FromDatetime(change[5])
             found.append(message)
         return found
@@ -127,7 +129,9 @@ class PostgresRegistry:
 
     async def pinned(self, snapshot_id: str) -> pb.Snapshot | None:
         """A stored snapshot."""
-        rows = await self._all("SELECT body FROM registry.snapshots WHERE snapshot_id = %(id)s", {"id": snapshot_id})
+        rows = await self._all(
+            "SELECT body FROM registry.snapshots WHERE snapshot_id = %(id)s", {"id": snapshot_id}
+        )
         return pb.Snapshot.FromString(bytes(rows[0][0])) if rows else None
 
     async def last_version(self) -> int:

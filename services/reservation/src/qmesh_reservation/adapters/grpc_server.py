@@ -30,7 +30,11 @@ class ReservationServicer(stubs.ReservationServiceServicer):
     async def Cancel(self, request: pb.CancelRequest, context: Any) -> pb.CancelResponse:  # noqa: N802
         """Gives back."""
         ended = await self._service.end(
-            request.caller.tenant_id, request.job_id, list(request.reservation_ids), "CANCELED", request.reason
+            request.caller.tenant_id,
+            request.job_id,
+            list(request.reservation_ids),
+            "CANCELED",
+            request.reason,
         )
         return pb.CancelResponse(reservations=ended)
 

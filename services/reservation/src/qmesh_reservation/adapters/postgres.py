@@ -147,15 +147,24 @@ class PostgresReservations:
         if missing:
             return str(missing[0][0])
         return [
-            _stored((i, wanted["tenant"], request.job_id, "COMMITTED", request.fence, body, made[i][1], made[i][2]))
+            _stored(
+                (
+                    i,
+                    wanted["tenant"],
+                    request.job_id,
+                    "COMMITTED",
+                    request.fence,
+                    body,
+                    made[i][1],
+                    made[i][2],
+                )
+            )
             for i, body in zip(ids, wanted["line"], strict=True)
         ]
 
     async def _capacities(self, connection: Any, capacities: Sequence[pb.NodeCapacity]) -> None:
         """Takes newer capacities over; what this replica wrote before is not written again."""
-        new = [
-            c for c in capacities if self._known.get(c.node_id) != (c.epoch, c.data_qubits, c.state_bytes)
-        ]
+        new = [c for c in capacities if self._known.get(c.node_id) != (c.epoch, c.data_qubits, c.state_bytes)]
         if not new:
             return
         await connection.execute(

@@ -123,7 +123,9 @@ class LibP2PNodes:
             and verify(node_id, _RECORD_DOMAIN + response.record, response.signature)
         )
         if not genuine:
-            log.error("an answer without a valid signature was refused", node_id=node_id, job_id=request.job_id)
+            log.error(
+                "an answer without a valid signature was refused", node_id=node_id, job_id=request.job_id
+            )
             return response, _own_record(
                 node_id, request, "SIGNATURE_INVALID", "the answer is not signed by the node that was asked"
             )

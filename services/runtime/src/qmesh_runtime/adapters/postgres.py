@@ -117,8 +117,11 @@ class PostgresJobStore:
         if row is None:
             raise not_found(job_id)
         if row[1] != "COMPLETED":
-            raise ServiceError("CONFLICT", f"the job is {row[1]}; shots exist when it is COMPLETED",
-                               status="FAILED_PRECONDITION")
+            raise ServiceError(
+                "CONFLICT",
+                f"the job is {row[1]}; shots exist when it is COMPLETED",
+                status="FAILED_PRECONDITION",
+            )
         low = parameter_set << 16
         rows = await self._all(sql.COLUMNS, {"job": job_id, "low": low, "high": low + 65535})
         return {int(number) - low: bytes(column) for number, column in rows}, int(row[2])
@@ -205,7 +208,9 @@ class PostgresJobStore:
         first = [job.event for job in jobs if job.job_id in inserted]
         if first:
             await cursor.execute(sql.INSERT_EVENTS, sql.event_arrays([(event, 0) for event in first]))
-            await cursor.execute(sql.OUTBOX_PUT, sql.wake_arrays([job for job in jobs if job.job_id in inserted]))
+            await cursor.execute(
+                sql.OUTBOX_PUT, sql.wake_arrays([job for job in jobs if job.job_id in inserted])
+            )
         return inserted
 
     async def _update(self, cursor: AsyncCursor[TupleRow], changes: Sequence[Change]) -> set[tuple[str, int]]:

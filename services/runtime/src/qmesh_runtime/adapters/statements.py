@@ -32,7 +32,11 @@ ON CONFLICT DO NOTHING
 RETURNING job_id
 """
 
-GET = "SELECT " + _COLUMNS + ", {result} FROM runtime.workflow_runs WHERE tenant_id = %(tenant)s AND job_id = %(job)s"
+GET = (
+    "SELECT "
+    + _COLUMNS
+    + ", {result} FROM runtime.workflow_runs WHERE tenant_id = %(tenant)s AND job_id = %(job)s"
+)
 LIST = f"""
 SELECT {_COLUMNS}, NULL::bytea FROM runtime.workflow_runs
 WHERE tenant_id = %(tenant)s AND (%(statuses)s::text[] IS NULL OR status = ANY(%(statuses)s::text[]))
@@ -65,7 +69,7 @@ CLAIM = f"""
 UPDATE runtime.workflow_runs r {_CLAIMED}
 WHERE r.job_id = ANY(%(ids)s::uuid[]) AND NOT r.final AND r.lease_until < now()
 RETURNING {_RETURNED}
-"""  # noqa: S608 - constants only
+"""
 SWEEP = f"""
 UPDATE runtime.workflow_runs r {_CLAIMED}
 FROM (SELECT job_id FROM runtime.workflow_runs
@@ -195,7 +199,9 @@ def event_arrays(history: Sequence[tuple[events.JobEvent, int]]) -> dict[str, li
         "job": [event.job_id for event, _ in history],
         "sequence": [event.sequence for event, _ in history],
         "tenant": [event.tenant_id for event, _ in history],
-        "type": [events.JobEventType.Name(event.type).removeprefix("JOB_EVENT_TYPE_") for event, _ in history],
+        "type": [
+            events.JobEventType.Name(event.type).removeprefix("JOB_EVENT_TYPE_") for event, _ in history
+        ],
         "status": [status_name(event.status) for event, _ in history],
         "fence": [fence for _, fence in history],
         "payload": [event.SerializeToString() for event, _ in history],

@@ -171,7 +171,9 @@ class PlanPass:
             here = 0
             while len(attempts) < self._context.policy.attempts * 4:
                 here += 1
-                step, code, cause = await self._attempt(block, candidate.node_id, attempts, recovering=recovering)
+                step, code, cause = await self._attempt(
+                    block, candidate.node_id, attempts, recovering=recovering
+                )
                 if step is None:
                     return
                 if code in {PEER_GONE, "RESOURCE_EXHAUSTED", TIMEOUT} and step is Next.RETRY:
@@ -255,7 +257,11 @@ class PlanPass:
         lock = self._recovering.setdefault(block.block_id, asyncio.Lock())
         async with lock:
             now = self._run.refs.get((component, position))
-            if now is not None and before is not None and (now.holder, now.digest) != (before.holder, before.digest):
+            if (
+                now is not None
+                and before is not None
+                and (now.holder, now.digest) != (before.holder, before.digest)
+            ):
                 return
             self._run.groups[block.block_id] = self._run.groups.get(block.block_id, 0) + 1
             await self._execute(block, recovering=True)

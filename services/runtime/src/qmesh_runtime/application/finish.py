@@ -87,7 +87,9 @@ class Finisher:
         self._recorder.write(
             self._history.event(
                 events.JOB_EVENT_TYPE_ANALYZED,
-                error=events.JobError(code=failure, message="the analysis is unavailable") if failure else None,
+                error=events.JobError(code=failure, message="the analysis is unavailable")
+                if failure
+                else None,
             )
         )
         return insight

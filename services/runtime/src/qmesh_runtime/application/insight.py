@@ -55,7 +55,11 @@ class Insight:
             try:
                 return await self._analyzer.analyze(_parts(header, rows)), None
             except ServiceError as error:
-                code = "ANALYZER_UNAVAILABLE" if error.code in {"UNAVAILABLE", "DEADLINE_EXCEEDED"} else error.code
+                code = (
+                    "ANALYZER_UNAVAILABLE"
+                    if error.code in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
+                    else error.code
+                )
                 log.warning("analysis failed", job_id=claim.job_id, attempt=attempt, code=error.code)
                 if error.code == "INVALID_ARGUMENT":
                     break

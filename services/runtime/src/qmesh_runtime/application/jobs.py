@@ -25,7 +25,10 @@ class Jobs:
     """The service's use cases apart from execution."""
 
     def __init__(
-        self, store: JobStore, wake: Callable[[str], None], ring: Callable[[events.JobControl], Awaitable[None]]
+        self,
+        store: JobStore,
+        wake: Callable[[str], None],
+        ring: Callable[[events.JobControl], Awaitable[None]],
     ) -> None:
         """Takes the store, the worker of this replica, and the bell of all replicas."""
         self._store = store

@@ -242,9 +242,7 @@ class JobProcessor:
             for node_id, addresses in context.addresses().items()
             if node_id in self._used and node_id not in context.gone
         ]
-        results = await asyncio.gather(
-            self._reservations.mark_executed(), *release, return_exceptions=True
-        )
+        results = await asyncio.gather(self._reservations.mark_executed(), *release, return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 log.warning("tidying up failed", job_id=self._claim.job_id, error=repr(result))
@@ -254,7 +252,9 @@ class JobProcessor:
         if number not in self._bound:
             form = self._request.circuit
             if form.symbols:
-                values = dict(self._request.parameter_sets[number].values) if self._request.parameter_sets else {}
+                values = (
+                    dict(self._request.parameter_sets[number].values) if self._request.parameter_sets else {}
+                )
                 form = wire.to_proto(wire.from_proto(form).bind(values))
             self._bound[number] = form
         return self._bound[number]

@@ -27,7 +27,9 @@ _NODE_FAILURES = frozenset({"PEER_GONE", "TIMEOUT", "INTERNAL", "FIDELITY_LOW"})
 class JobRecorder:
     """Writes in order, without waiting; `settle` waits for everything and raises the first refusal."""
 
-    def __init__(self, store: JobStore, history: JobHistory, observations: Observations, claim: Claim) -> None:
+    def __init__(
+        self, store: JobStore, history: JobHistory, observations: Observations, claim: Claim
+    ) -> None:
         """Takes the job's history."""
         self._store = store
         self._history = history
@@ -117,9 +119,7 @@ class JobRecorder:
             slice=run.key.slice,
             stage=block.stage,
             recovered=outcome.recovered,
-            attempts=[
-                {"node": a.node_id, "outcome": a.outcome, "at": iso(a.at)} for a in outcome.attempts
-            ],
+            attempts=[{"node": a.node_id, "outcome": a.outcome, "at": iso(a.at)} for a in outcome.attempts],
         )
         self.truths.append(truth)
         key = (run.key.parameter_set, run.key.first_shot, run.key.shots)

@@ -56,6 +56,4 @@ def join_columns(slices: Sequence[tuple[bytes, int]]) -> bytes:
 
 def measured_qubits(form: circuit.Circuit) -> list[int]:
     """Qubits that any measurement reads, ascending."""
-    return sorted(
-        {op.qubits[0] for op in form.operations if op.kind == circuit.OPERATION_KIND_MEASURE}
-    )
+    return sorted({op.qubits[0] for op in form.operations if op.kind == circuit.OPERATION_KIND_MEASURE})

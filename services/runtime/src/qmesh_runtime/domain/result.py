@@ -129,7 +129,11 @@ def quantum_result(
     failure: str | None,
 ) -> dict[str, object]:
     """Insight of the analyzer, with the counts that the nodes really made."""
-    document: dict[str, object] = {"counts": dict(counts), "shots": shots, "measured_qubits": measured_qubits(form)}
+    document: dict[str, object] = {
+        "counts": dict(counts),
+        "shots": shots,
+        "measured_qubits": measured_qubits(form),
+    }
     if response is not None and response.quantum_result_json:
         document |= orjson.loads(response.quantum_result_json)
         document |= {"counts": dict(counts), "shots": shots}
