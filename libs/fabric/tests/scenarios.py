@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import trio
-from victim import Opened, bare, echo, guarded
+from victim import Opened, bare, echo, guarded  # type: ignore[import-not-found] # the script stands beside this one
 
 from qmesh_fabric.identity import Identity
 
@@ -24,7 +24,8 @@ made = bare if MODE == "bare" else guarded
 
 def opened(seed: bytes, **named: Any) -> AbstractAsyncContextManager[Opened]:
     """A host by its seed."""
-    return made(seed.ljust(32), 2000, **named)
+    host: AbstractAsyncContextManager[Opened] = made(seed.ljust(32), 2000, **named)
+    return host
 
 
 async def connect(host: Any, addresses: list[str]) -> Any:
@@ -66,11 +67,11 @@ async def cancelled_write() -> bool:
         with trio.CancelScope() as scope:
 
             def encrypt(self: Any, data: bytes) -> Any:
-                NoiseTransportReadWriter.encrypt = original
+                NoiseTransportReadWriter.encrypt = original  # type: ignore[method-assign] # the fault happens once
                 scope.cancel()
                 return original(self, data)
 
-            NoiseTransportReadWriter.encrypt = encrypt
+            NoiseTransportReadWriter.encrypt = encrypt  # type: ignore[method-assign] # this is the injected fault
             await stream.write(b"x")
         assert scope.cancelled_caught
         return await echoed(host, peer) and connection in host.get_network().get_connections(peer)

@@ -17,6 +17,8 @@ from qmesh_fabric.identity import Identity
 from qmesh_fabric.protocols import GATE
 
 MIB = 1 << 20
+NOWHERE: Any = None
+"""A host that a test never reaches."""
 
 
 @asynccontextmanager
@@ -400,7 +402,7 @@ def test_message_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_MESSAGE", 100)
 
     async def main() -> None:
-        channel = Channel(Any, "x", [], GATE)
+        channel = Channel(NOWHERE, "x", [], GATE)
         with pytest.raises(ValueError, match="101 bytes is above 100"):
             channel.begin(bytes(101), lambda *_: None)
 
@@ -471,7 +473,7 @@ def test_call_that_fails_asks_for_another_attempt(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(module, "_LAST_DELAY", 1000.0)
 
     async def main() -> None:
-        channel = Channel(Any, "peer", [], GATE)
+        channel = Channel(NOWHERE, "peer", [], GATE)
         with trio.fail_after(20):
             assert await channel._rest(module._FIRST_DELAY) == 2 * module._FIRST_DELAY
             channel._why = "went away"

@@ -6,13 +6,14 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trio
 from libp2p import new_host
-from libp2p.crypto.ed25519 import Ed25519PublicKey, create_new_key_pair
-from libp2p.crypto.keys import KeyPair
+from libp2p.crypto.ed25519 import Ed25519PrivateKey, create_new_key_pair
+from libp2p.crypto.keys import KeyPair, PublicKey
+from libp2p.custom_types import TProtocol
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 from libp2p.pubsub.pb import rpc_pb2
@@ -194,10 +195,10 @@ def test_plaintext_is_refused(bare: Any, guarded: Any) -> None:
     class Claimed(type(forger.private_key)):  # type: ignore[misc] # the class is found at run time
         """A private key that shows another key's public half."""
 
-        def get_public_key(self) -> Ed25519PublicKey:
+        def get_public_key(self) -> PublicKey:
             return owner.public_key
 
-    pair = KeyPair(Claimed(forger.private_key.impl), owner.public_key)
+    pair = KeyPair(Claimed(cast("Ed25519PrivateKey", forger.private_key).impl), owner.public_key)
 
     async def claim(victim: Any) -> str:
         host = new_host(key_pair=pair, sec_opt={PLAINTEXT_PROTOCOL_ID: InsecureTransport(pair)})
@@ -205,7 +206,7 @@ def test_plaintext_is_refused(bare: Any, guarded: Any) -> None:
             peer = ID.from_string(victim.peer_id)
             with trio.fail_after(5):
                 await host.connect(PeerInfo(peer, [Multiaddr(victim.address)]))
-                stream = await host.new_stream(peer, ["/whoami"])
+                stream = await host.new_stream(peer, [TProtocol("/whoami")])
                 return (await Framer(stream).receive()).decode()
 
     assert trio.run(claim, bare) == str(ID.from_pubkey(owner.public_key))

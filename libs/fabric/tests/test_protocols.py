@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -200,7 +201,7 @@ def test_replay_is_refused_after_pubsub_forgot(pair: Any) -> None:
     trio.run(main)
 
 
-def test_sink_relays_nothing(pair: Any) -> None:
+def test_sink_relays_nothing(pair: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """G7: a coordinator's router passes on its own messages only."""
 
     async def main() -> None:
@@ -208,7 +209,12 @@ def test_sink_relays_nothing(pair: Any) -> None:
             passed: list[Any] = []
             router = hosts.server.pubsub.router
             assert isinstance(router, guard.SinkGossipSub)
-            router._get_peers_to_send = lambda *_a, **_k: passed.append(1) or []
+
+            def relay(*arguments: Any, **_named: Any) -> list[Any]:
+                passed.append(arguments)
+                return []
+
+            monkeypatch.setattr(router, "_get_peers_to_send", relay)
             message = rpc_pb2.Message(from_id=b"x", seqno=b"1", data=b"x", topicIDs=[ADVERTS])
             await router.publish(ID.from_string(hosts.client.peer_id), message)
             assert passed == []
@@ -229,7 +235,8 @@ def test_own_advertisement_above_its_size() -> None:
 def test_validator_never_raises(data: bytes, author: bytes) -> None:
     """Whatever bytes come, the validator says no and does not raise."""
     inbox: AdvertInbox = object.__new__(AdvertInbox)
-    inbox._knows, inbox._clock, inbox._last = (lambda _peer: True), time.time, {}
+    inbox._knows, inbox._clock, inbox._last, inbox._digests = (lambda _peer: True), time.time, {}, {}
+    inbox._objects = lambda _advert: None
     assert inbox.validate(None, SimpleNamespace(data=data, from_id=author)) is False
 
 
@@ -238,19 +245,71 @@ def test_validator_never_raises(data: bytes, author: bytes) -> None:
     [
         ("too many entries", {"listen_addrs": ["a"] * 5}),
         ("name", {"name": "x" * 65}),
-        ("name", {"name": "a\nb"}),
+        ("text", {"name": "a\nb"}),
+        ("text", {"software": "\x1b[2J"}),
+        ("text", {"executors": ["a\0"]}),
+        ("text", {"links": [{"peer_id": "a\u202e"}]}),
+        ("address", {"listen_addrs": ["/unix/tmp/socket"]}),
+        ("address", {"listen_addrs": ["/ip4/127.0.0.1/udp/1"]}),
+        ("address", {"listen_addrs": ["/ip4/127.0.0.1/tcp/1/p2p/another"]}),
+        ("address", {"listen_addrs": ["/ip4/127.0.0.1/tcp/1/p2p/x/p2p-circuit"]}),
+        ("one link twice", {"links": [{"peer_id": "a"}, {"peer_id": "a"}]}),
+        ("one link twice", {"links": [{"peer_id": "x"}]}),
         ("fraction", {"links": [{"pair_fidelity": -0.1}]}),
         ("fraction", {"load": {"busy": float("nan")}}),
         ("amount", {"links": [{"pair_rate_hz": float("inf")}]}),
         ("amount", {"links": [{"rtt_seconds": -1.0}]}),
+        ("amount", {"links": [{"rtt_seconds": 1e300}]}),
+        ("amount", {"links": [{"measured_at": 1e300}]}),
+        ("amount", {"links": [{"measured_at": float("nan")}]}),
         ("amount", {"memory": {"t1_seconds": float("nan")}}),
         ("data qubits", {"capacity": {"data_qubits": 10_001}}),
     ],
 )
 def test_ranges_of_an_advertisement(what: str, change: dict[str, Any]) -> None:
     """Each number that a node says of itself has a range, and what is outside is named."""
-    assert problem_of(advertisement("x")) is None
+    address = "/ip4/127.0.0.1/tcp/4001/p2p/x"
+    links = [{"peer_id": "y", "rtt_seconds": 0.1, "measured_at": time.time()}]
+    assert (
+        problem_of(advertisement("x", listen_addrs=[address, "/dns4/node-0.nodes/tcp/1"], links=links))
+        is None
+    )
     assert problem_of(advertisement("x", **change)) == what
+
+
+def test_one_service_is_offered_once() -> None:
+    """A second offer of a service is refused: the plan would depend on which comes first."""
+    message = advertisement("x")
+    message.services.add(service_type="cnot", fidelity=0.5, qubit_min=1, qubit_max=2)
+    assert problem_of(message) == "one service twice"
+
+
+def test_equivocation_replay_and_objections_are_told_apart() -> None:
+    """The same counter with other content is equivocation; what was heard before a restart is still a replay."""
+    identity = Identity(b"node".ljust(32))
+    author = ID.from_pubkey(create_new_key_pair(identity.seed).public_key).to_bytes()
+    host: Any = SimpleNamespace()
+    inbox = AdvertInbox(
+        host,
+        lambda _peer: True,
+        objects=lambda message: "unknown service" if message.services[0].service_type == "magic" else None,
+        heard={identity.peer_id: (1, 5)},
+    )
+
+    def why(counter: int, **named: Any) -> str:
+        message = advertisement(identity.peer_id, counter, **named)
+        if named.get("name") == "magician":
+            message.services[0].service_type = "magic"
+        guard.dropped.clear()
+        taken = inbox.validate(None, SimpleNamespace(data=message.SerializeToString(), from_id=author))
+        return "taken" if taken else next(iter(guard.dropped))
+
+    assert why(5) == "advert: replay"
+    assert why(6, name="magician") == "advert: unknown service"
+    assert why(6, name="a") == "taken"
+    assert why(6, name="b") == "advert: equivocation"
+    assert why(5, name="b") == "advert: replay"
+    assert why(7) == "taken"
 
 
 def enroll_with(
@@ -457,11 +516,15 @@ def test_new_control_stream_replaces_the_old(pair: Any) -> None:
                 node = hosts.client.peer_id
                 hosts.server.serve(CONTROL, registry.hub.serve)
                 streams = []
+
+                def reported(count: int) -> bool:
+                    return len(registry.reports) == count
+
                 for number in (1, 2):
                     stream = await hosts.client.open_stream(hosts.server.peer_id, hosts.addresses, CONTROL)
                     await Framer(stream).send(control.ControlReport().SerializeToString())
                     streams.append(stream)
-                    await until(lambda number=number: len(registry.reports) == number)
+                    await until(partial(reported, number))
                 await streams[0].reset()
                 assert registry.hub.send(node, directory(7, []))
                 data = await Framer(streams[1]).receive()
@@ -663,7 +726,7 @@ def test_state_is_resumed(pair: Any) -> None:
     ],
 )
 def test_state_from_a_dishonest_holder(
-    pair: Any, code: str, header: dict[str, int], chunks: list[dict[str, Any]]
+    pair: Any, code: str, header: dict[str, Any], chunks: list[dict[str, Any]]
 ) -> None:
     """Chunks that are out of place, too long or empty, and rows above the whole, end the pull with a typed error."""
 

@@ -114,7 +114,7 @@ async def main(mode: str, connections: int) -> None:
         await pubsub.subscribe("topic")
         sys.stdout.write(json.dumps([str(host.get_id()), addresses[0]]) + "\n")
         sys.stdout.flush()
-        await trio.to_thread.run_sync(sys.stdin.read, abandon_on_cancel=True)
+        await trio.to_thread.run_sync(sys.stdin.read, abandon_on_cancel=True)  # type: ignore[call-arg] # the stubs are of an older trio
     sys.exit(0)
 
 

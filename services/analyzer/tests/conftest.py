@@ -146,7 +146,9 @@ class Oracle:
 def oracle(text: str) -> Oracle:
     """Runs a circuit up to its terminal measurements with Qiskit's `DensityMatrix`, outcome by outcome."""
     form = parse(text)
-    histories = {(): DensityMatrix.from_label("0" * form.num_qubits)}
+    histories: dict[tuple[tuple[int, bool], ...], DensityMatrix] = {
+        (): DensityMatrix.from_label("0" * form.num_qubits)
+    }
     for operation in form.operations:
         if operation.terminal:
             continue

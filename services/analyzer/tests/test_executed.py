@@ -95,10 +95,9 @@ def test_executed_mixture_is_that_of_qiskit(lab: ModuleType) -> None:
     made.with_rows([1], [[1, 0], [0, 1]], [0, 0, 1, 1]).with_rows([0], [[1, 0], [0.6, 0.8j]], [0, 1, 1, 1])
     executed = Report(made.header, made.blobs).build()["executed"]
     rows = {0: [1, 0], 1: [0.6, 0.8j]}
-    rho = sum(
-        np.outer(v, np.conj(v)) / 4
-        for v in (np.kron([[1, 0], [0, 1]][a], rows[b]) for a, b in ((0, 0), (0, 1), (1, 1), (1, 1)))
-    )
+    pairs = ((0, 0), (0, 1), (1, 1), (1, 1))
+    states = np.array([np.kron(np.eye(2)[a], np.array(rows[b])) for a, b in pairs])
+    rho = np.einsum("si,sj->ij", states, states.conj()) / len(pairs)
     z0 = DensityMatrix(rho).probabilities([0])
     assert executed["observable_expectations"]["Z_q0"] == pytest.approx(z0[0] - z0[1])
     assert executed["observable_expectations"]["ZZ_q0_q1"] == pytest.approx(

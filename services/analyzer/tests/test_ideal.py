@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def _label(n: int, letters: dict[int, str]) -> str:
     return "".join(letters.get(q, "I") for q in reversed(range(n)))
 
 
-def _check_fields(document: dict, rho: DensityMatrix | Statevector) -> None:
+def _check_fields(document: dict[str, Any], rho: DensityMatrix | Statevector) -> None:
     """Compares every averaged field of a document with Qiskit's numbers for a state."""
     n = rho.num_qubits
     for basis, p in document["probabilities"].items():
@@ -108,6 +109,7 @@ def test_random_pure_circuits_agree_with_statevector(lab: ModuleType, seed: int 
     """Seeded circuits without collapses give Qiskit's state, phases included."""
     text = lab.random_circuit(seed, dynamic=False)
     state = ideal_of(lab.request(text).header.circuit).pure
+    assert state is not None
     np.testing.assert_allclose(state[0], _statevector(lab, text).data, atol=1e-12)
 
 

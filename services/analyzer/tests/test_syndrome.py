@@ -4,6 +4,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from qiskit.quantum_info import Operator, Pauli, Statevector
 
 from qmesh_analyzer.domain.branches import Branches
@@ -28,8 +29,8 @@ def _text(size: int, body: str, bits: int) -> str:
     )
 
 
-def _projected(state: Statevector, size: int, syndrome: int) -> np.ndarray:
-    data = state.data
+def _projected(state: Statevector, size: int, syndrome: int) -> NDArray[np.complex128]:
+    data: NDArray[np.complex128] = state.data
     for k, (flips, phases) in enumerate(CODES[size].checks):
         sign = -1 if syndrome >> k & 1 else 1
         data = (data + sign * Statevector(data).evolve(_pauli(size, flips, phases)).data) / 2

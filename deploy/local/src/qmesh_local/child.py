@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import json
 import os
 import signal
 import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
@@ -17,13 +20,31 @@ _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
+EX_CONFIG = 78
+
+
 class StartError(Exception):
-    """A process did not become ready; says which, and what its log ends with."""
+    """A process did not become ready; says which, and what its log ends with.
+
+    Attributes:
+        configuration: its settings are at fault.
+    """
+
+    def __init__(self, message: str, *, configuration: bool = False) -> None:
+        """Takes the sentence for people."""
+        super().__init__(message)
+        self.configuration = configuration
 
 
-def _die_with_parent() -> None:
-    """Runs in the child before exec: the kernel ends it when the supervisor ends, however that happens."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+def die_with(parent: int, number: int = signal.SIGKILL) -> Callable[[], None]:
+    """What a child runs before exec, so that the kernel signals it when its parent ends, however that happens."""
+
+    def prepare() -> None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+        if os.getppid() != parent:  # it ended before the line above
+            os._exit(1)
+
+    return prepare
 
 
 class Child:
@@ -35,10 +56,12 @@ class Child:
         self.log = log
         self.state = "stopped"
         self.restarts = 0
-        self.started_at = 0.0
+        self.started_at: str | None = None
+        self.ready_in: float | None = None
         self.wanted = True
         self.reason = ""
         self.recent: list[float] = []
+        self._begun = 0.0
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -52,7 +75,8 @@ class Child:
         if self.spec.ready_file is not None:
             self.spec.ready_file.unlink(missing_ok=True)
         self.state = "starting"
-        self.started_at = time.time()
+        self.started_at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        self._begun = time.monotonic()
         user = self.spec.user
         with self.log.open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(
@@ -61,7 +85,7 @@ class Child:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with(os.getpid()),
                 start_new_session=True,
                 user=user[0] if user else None,
                 group=user[1] if user else None,
@@ -85,13 +109,33 @@ class Child:
             deadline = time.monotonic() + timeout_seconds
             while not path.exists():
                 if self.pid is None:
-                    raise StartError(f"{self.spec.name} ended while starting: {self.last_words()}")
+                    code = self._process.returncode if self._process is not None else None
+                    raise StartError(
+                        f"{self.spec.name} ended while starting: {self.last_words()}",
+                        configuration=code == EX_CONFIG,
+                    )
                 if time.monotonic() > deadline:
                     raise StartError(
                         f"{self.spec.name} was not ready after {timeout_seconds:g} s: {self.last_words()}"
                     )
                 await asyncio.sleep(0.02)
+        self.serves()
+
+    def serves(self) -> None:
+        """It is ready."""
+        self.ready_in = round(time.monotonic() - self._begun, 3)
         self.state = "running"
+
+    def ports(self) -> dict[str, str]:
+        """Where it listens: port or socket by protocol."""
+        path = self.spec.ready_file
+        if path is None or not path.exists() or self.pid is None:
+            return dict(self.spec.ports) if self.pid is not None else {}
+        try:
+            found = json.loads(path.read_text())["ports"]
+        except (ValueError, KeyError):
+            return {}  # the process writes it anew just now
+        return {str(name): str(value).removeprefix("unix:") for name, value in found.items()}
 
     async def stop(self, timeout_seconds: float) -> None:
         """Asks the process to end, then makes it."""
@@ -116,7 +160,7 @@ class Child:
         with self.log.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
             lines = file.read().decode("utf-8", "replace").strip().splitlines()
-        return lines[-1][:400] if lines else "it wrote nothing"
+        return _sentence(lines[-1])[:400] if lines else "it wrote nothing"
 
     def rss(self) -> int:
         """Resident bytes of the process and its children."""
@@ -128,3 +172,14 @@ class Child:
             return sum(member.memory_info().rss for member in family)
         except psutil.Error:
             return 0
+
+
+def _sentence(line: str) -> str:
+    """What a line of a log says: the event, and the end of its exception, of a structured one."""
+    try:
+        entry = json.loads(line)
+        event, exception = str(entry["event"]), str(entry.get("exception", ""))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return line
+    cause = exception.rstrip(". |").rpartition(" | ")[2].strip()
+    return f"{event}: {cause}" if cause else event

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import orjson
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
+from qmesh_client import screen
 from qmesh_client.exits import Exit
-from qmesh_local.child import StartError
 from qmesh_local.control import NotRunningError, ask
 from qmesh_local.layout import Layout, default_home
-from qmesh_local.supervisor import Supervisor, main_report
 from qmesh_local.topology import Topology, TopologyError, generate, load
 
 DEFAULT_TOPOLOGY = Path(__file__).resolve().parents[2] / "topology.toml"
-_DETACH_TIMEOUT = 90.0
+_DOWN_SECONDS = 30.0
+_TAIL_BYTES = 1 << 20
 
 Home = Annotated[
     Path | None, typer.Option("--home", help="State of the mesh (default: QMESH_HOME or .qmesh).")
@@ -37,25 +34,29 @@ def register(app: typer.Typer) -> None:
         app.command(rich_help_panel="Local mesh")(command)
 
 
-def _layout(home: Path | None) -> Layout:
+def layout_of(home: Path | None) -> Layout:
+    """The paths of the mesh that a command is about."""
     return Layout(home.resolve() if home is not None else default_home())
 
 
-def _fail(message: str, code: int) -> typer.Exit:
-    Console(stderr=True).print(f"[bold red]error:[/] {message}", highlight=False)
+def fail(message: str, code: int) -> typer.Exit:
+    """Says what happened; the exception ends the command."""
+    screen.error(message)
     return typer.Exit(code)
 
 
 def _topology(nodes: int | None, qubits: int, file: Path | None) -> Topology:
+    if nodes is not None and file is not None:
+        raise TopologyError("give --nodes or --topology, not both")
     if nodes is not None:
         return generate(nodes, qubits, DEFAULT_TOPOLOGY)
     return load(file or DEFAULT_TOPOLOGY)
 
 
 def _port() -> int:
-    value = os.environ.get("QMESH_GATEWAY__PORT", "8080")
-    if not value.isdigit() or not 0 < int(value) < 65536:  # noqa: PLR2004 - TCP ports
-        raise _fail("QMESH_GATEWAY__PORT should be a port from 1 to 65535", Exit.CONFIG)
+    value = os.environ.get("QMESH_GATEWAY__PORT", "").strip() or "8080"
+    if not (value.isascii() and value.isdigit() and 0 < int(value) < 1 << 16):
+        raise fail("QMESH_GATEWAY__PORT should be a port from 1 to 65535", Exit.CONFIG)
     return int(value)
 
 
@@ -67,128 +68,132 @@ def up(
     once: Annotated[
         Path | None, typer.Option(help="Submit this circuit, show its result, stop the mesh.")
     ] = None,
+    submit: Annotated[
+        Path | None,
+        typer.Option(help="Submit this circuit and stay up until Ctrl-C; without a terminal like --once."),
+    ] = None,
     *,
     detach: Annotated[bool, typer.Option("--detach", help="Return when the mesh is ready.")] = False,
 ) -> None:
     """Start a local mesh: PostgreSQL, NATS, six services and the nodes, as processes."""
-    layout = _layout(home)
+    from qmesh_local import foreground
+
+    if sum((detach, once is not None, submit is not None)) > 1:
+        raise typer.BadParameter("give one of --once, --submit and --detach")
+    layout = layout_of(home)
     try:
         chosen = _topology(nodes, qubits, topology)
     except TopologyError as error:
-        raise _fail(str(error), Exit.USAGE) from None
+        raise fail(str(error), Exit.USAGE) from None
+    port = _port()
     try:
         ask(layout, "status", timeout_seconds=5)
     except NotRunningError:
         pass
     else:
-        Console(stderr=True).print(
-            f"a mesh already runs in {layout.home}; see 'qmesh status'", highlight=False
-        )
+        message = f"a mesh already runs in {layout.home}; see 'qmesh status'"
+        if once is not None or submit is not None:
+            raise fail(f"{message}, or submit to it with 'qmesh submit'", Exit.FAILED)
+        screen.err().print(Text(message))
         return
     layout.make()
-    if detach or once is not None:
-        _in_background(layout)
-        if once is None:
-            return
-        raise typer.Exit(_once(layout, once))
-    supervisor = Supervisor(layout, chosen, _port(), main_report)
-    try:
-        asyncio.run(supervisor.run())
-    except StartError as error:
-        raise _fail(str(error), Exit.FAILED) from None
-
-
-def _in_background(layout: Layout) -> None:
-    """Starts a supervisor of its own session with the same arguments, and waits until it is ready."""
-    arguments = [a for a in sys.argv[1:] if a not in {"--detach"}]
-    if "--once" in arguments:
-        index = arguments.index("--once")
-        del arguments[index : index + 2]
-    with layout.log("supervisor").open("ab") as output:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "qmesh_client", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    deadline = time.monotonic() + _DETACH_TIMEOUT
-    while not layout.mesh_file.exists():
-        if child.poll() is not None or time.monotonic() > deadline:
-            raise _fail(f"the mesh did not start: {_tail(layout.log('supervisor'), 3)}", Exit.FAILED)
-        time.sleep(0.05)
-
-
-def _once(layout: Layout, file: Path) -> int:
-    """Submits one circuit to the running mesh, then stops the mesh."""
-    from qmesh_client.cli import run
-
-    mesh = orjson.loads(layout.mesh_file.read_bytes())
-    try:
-        return run(["--url", mesh["gateway_url"], "submit", str(file)])
-    finally:
-        _wait_down(layout)
-
-
-def _wait_down(layout: Layout) -> None:
-    try:
-        ask(layout, "down")
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            ask(layout, "status", timeout_seconds=5)
-            time.sleep(0.05)
-    except NotRunningError:
+    options = ["--home", str(layout.home)]
+    options += ["--nodes", str(nodes), "--qubits", str(qubits)] if nodes is not None else []
+    options += ["--topology", str(topology.resolve())] if topology is not None else []
+    circuit = once or submit
+    if circuit is not None:
+        stay = submit is not None and sys.stdin.isatty() and sys.stdout.isatty()
+        raise typer.Exit(foreground.submit(layout, options, circuit, stay=stay))
+    if detach:
+        foreground.detach(layout, options)
         return
-    raise _fail("the mesh did not stop within 30 s", Exit.FAILED)
+    foreground.supervise(layout, chosen, port)
 
 
 def down(home: Home = None) -> None:
     """Stop the local mesh; its data stays."""
-    layout = _layout(home)
+    layout = layout_of(home)
     try:
-        ask(layout, "status", timeout_seconds=5)
-    except NotRunningError:
-        Console(stderr=True).print(f"no mesh runs in {layout.home}", highlight=False)
+        ask(layout, "down")
+    except NotRunningError as error:
+        screen.err().print(Text(str(error)))
         return
-    _wait_down(layout)
+    wait_down(layout)
+
+
+def wait_down(layout: Layout) -> None:
+    """Returns when the supervisor has ended.
+
+    Raises:
+        typer.Exit: it did not in time.
+    """
+    from qmesh_local.lock import HeldError, held
+
+    try:
+        with held(layout.run / "supervisor.lock", _DOWN_SECONDS):
+            return
+    except HeldError:
+        raise fail(f"the mesh did not stop within {_DOWN_SECONDS:g} s", Exit.FAILED) from None
 
 
 def status(home: Home = None, *, as_json: AsJson = False) -> None:
     """List the processes of the local mesh."""
-    layout = _layout(home)
+    layout = layout_of(home)
     try:
         document = ask(layout, "status")["status"]
     except NotRunningError as error:
         if as_json:
             typer.echo(orjson.dumps({"state": "stopped", "gateway_url": None, "processes": []}).decode())
             raise typer.Exit(Exit.UNREACHABLE) from None
-        raise _fail(str(error), Exit.UNREACHABLE) from None
+        raise fail(str(error), Exit.UNREACHABLE) from None
     if as_json:
         typer.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
-        return
-    table = Table(title=f"local mesh: {document['state']}, gateway {document['gateway_url']}")
-    for column in ("process", "pid", "state", "port or socket", "RSS", "restarts", "note"):
-        table.add_column(column, justify="right" if column in {"pid", "RSS", "restarts"} else "left")
-    for process in document["processes"]:
-        table.add_row(
+    else:
+        _show(document, layout)
+
+
+def _show(document: dict[str, Any], layout: Layout) -> None:
+    console = screen.out()
+    processes = document["processes"]
+    alive = sum(1 for process in processes if process["pid"] is not None)
+    console.print(
+        Text.assemble(
+            "local mesh ",
+            (document["state"], "bold"),
+            f", gateway {document['gateway_url']}, {alive} processes",
+        )
+    )
+    console.print()
+    right = ("pid", "RSS", "restarts")
+    made = screen.table("process", "pid", "state", "RSS", "restarts", "port or socket", right=right)
+    made.columns[-1].no_wrap = False
+    folder = f"{layout.sockets}/"
+    for process in processes:
+        state = process["state"]
+        made.add_row(
             process["name"],
             str(process["pid"] or "-"),
-            process["state"],
-            ", ".join(f"{k} {v}" for k, v in process["ports"].items()) or "-",
+            Text(state, style="green" if state == "running" else "yellow"),
             f"{process['rss_bytes'] / 2**20:.0f} MiB",
             str(process["restarts"]),
-            process["reason"][:60] if process["state"] != "running" else "",
+            ", ".join(f"{name} {value.removeprefix(folder)}" for name, value in process["ports"].items())
+            or "-",
         )
-    Console().print(table)
+    console.print(made)
+    console.print()
+    console.print(Text(f"sockets in {folder}", style="dim"))
+    for process in processes:
+        if process["state"] != "running" and process["reason"]:
+            console.print(Text(f"{process['name']}: {process['reason']}", style="yellow"))
 
 
 def _one(verb: str, process: str, home: Path | None) -> None:
     try:
-        answer = ask(_layout(home), verb, process)
+        answer = ask(layout_of(home), verb, process)
     except NotRunningError as error:
-        raise _fail(str(error), Exit.UNREACHABLE) from None
+        raise fail(str(error), Exit.UNREACHABLE) from None
     if not answer["ok"]:
-        raise _fail(str(answer["error"]), Exit.FAILED)
+        raise fail(str(answer["error"]), Exit.FAILED)
 
 
 def stop(
@@ -205,28 +210,33 @@ def start(
     _one("start", process, home)
 
 
-def _tail(path: Path, lines: int) -> str:
+def tail(path: Path, lines: int) -> str:
+    """Last lines of a log."""
     if not path.exists():
         return ""
-    return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+        return "\n".join(file.read().decode("utf-8", "replace").splitlines()[-lines:])
 
 
 def logs(
     process: Annotated[str | None, typer.Argument(help="Name as in 'qmesh status'; all without it.")] = None,
     home: Home = None,
-    lines: Annotated[int, typer.Option("-n", help="Lines from the end.")] = 50,
+    lines: Annotated[int, typer.Option("-n", min=1, help="Lines from the end.")] = 50,
     *,
     follow: Annotated[bool, typer.Option("-f", help="Go on as the log grows.")] = False,
 ) -> None:
     """Show logs."""
-    layout = _layout(home)
-    paths = [layout.log(process)] if process else sorted(layout.logs.glob("*.log"))
-    if not paths or not paths[0].exists():
-        raise _fail(f"there is no log of {process or 'any process'} in {layout.logs}", Exit.USAGE)
+    layout = layout_of(home)
+    found = {path.stem: path for path in sorted(layout.logs.glob("*.log"))}
+    if not found or (process is not None and process not in found):
+        known = f"; there are: {', '.join(found)}" if found else ""
+        raise fail(f"there is no log of {process or 'any process'} in {layout.logs}{known}", Exit.USAGE)
+    paths = [found[process]] if process is not None else list(found.values())
     for path in paths:
         if len(paths) > 1:
             typer.echo(f"==> {path.stem} <==")
-        typer.echo(_tail(path, lines))
+        typer.echo(tail(path, lines))
     if follow:
         _follow(paths)
 

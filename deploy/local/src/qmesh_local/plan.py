@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from qmesh_local import keys
 from qmesh_local.layout import Layout
 from qmesh_local.topology import Topology
 
-SERVICES = ("gateway", "planner", "registry", "reservation", "runtime", "analyzer")
-STORES = ("postgres", "nats")
+SERVICES = ("registry", "runtime", "gateway", "planner", "reservation", "analyzer")
+"""In the order of their starts: every node waits for the registry, and the runtime takes as long."""
+STORES = ("postgres", "nats-server")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +28,9 @@ class ProcessSpec:
         environment: complete environment.
         ready_file: written by the process when it is ready; None for the stores.
         user: numeric user and group, where it must not be ours.
-        stage: processes of a stage start when those of earlier stages are ready.
+        early: it starts beside PostgreSQL and NATS, not after them.
         stop_signal: signal that asks it to end.
+        ports: where it listens, for processes that do not say so themselves.
     """
 
     name: str
@@ -35,8 +38,9 @@ class ProcessSpec:
     environment: dict[str, str]
     ready_file: Path | None = None
     user: tuple[int, int] | None = None
-    stage: int = 1
+    early: bool = False
     stop_signal: int = 15
+    ports: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,7 @@ class MeshPlan:
         (layout.keys / "runtime.peers").write_text(self._runtime_identity.peer_id + "\n")
 
     def processes(self) -> list[ProcessSpec]:
-        """Services and nodes; the stores are the supervisor's own."""
+        """Services and nodes in the order of their starts; the stores are the supervisor's own."""
         return [self._service(name) for name in SERVICES] + [
             self._node(spec.name) for spec in self._topology.nodes
         ]
@@ -130,7 +134,13 @@ class MeshPlan:
             "analyzer": self._analyzer,
         }
         environment |= own[name](section)
-        return ProcessSpec(name, _python(f"qmesh_{name}"), environment, layout.ready_file(name))
+        return ProcessSpec(
+            name,
+            _python(f"qmesh_{name}"),
+            environment,
+            layout.ready_file(name),
+            early=name == "analyzer",
+        )
 
     def _targets(self, section: str, *names: str) -> dict[str, str]:
         return {f"{section}{name.upper()}": self._layout.socket(name) for name in names}
@@ -148,7 +158,6 @@ class MeshPlan:
             f"{section}FABRIC": f"/ip4/127.0.0.1/tcp/{self._ports.registry}",
             f"{section}IDENTITY_FILE": str(self._layout.keys / "registry.key"),
             f"{section}POOL_TOKEN_FILE": str(self._layout.keys / "pool.token"),
-            f"{section}RUNTIME_PEERS_FILE": str(self._layout.keys / "runtime.peers"),
         }
 
     def _reservation(self, section: str) -> dict[str, str]:
@@ -180,7 +189,7 @@ class MeshPlan:
             f"{section}LEDGER_FILE": str(layout.ledger / f"{name}.jsonl"),
         }
         self._describe(name)
-        return ProcessSpec(name, _python("qmesh_node"), environment, layout.ready_file(name), stage=0)
+        return ProcessSpec(name, _python("qmesh_node"), environment, layout.ready_file(name))
 
     def _describe(self, name: str) -> None:
         """Writes a node's description; the other ends of its links are named by their peer ids."""

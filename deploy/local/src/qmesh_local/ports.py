@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 from pathlib import Path
 
 import psutil
 
 
-def holder_of(port: int, host: str = "127.0.0.1") -> str | None:
-    """Who listens on a port, for people; None when it is free."""
+def obstacle(port: int, host: str = "127.0.0.1") -> str | None:
+    """Why a port cannot be listened on, for people; None when it can."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            return _owner(port)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return f"is taken by {_owner(port)}"
+            return f"cannot be used: {os.strerror(error.errno or 0)}"
     return None
 
 
@@ -34,7 +38,7 @@ def choose_port(memory: Path) -> int:
     """A free port, the one of the last start where it is still free."""
     if memory.exists():
         last = memory.read_text().strip()
-        if last.isdigit() and holder_of(int(last)) is None:
+        if last.isascii() and last.isdigit() and 0 < int(last) < 1 << 16 and obstacle(int(last)) is None:
             return int(last)
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.bind(("127.0.0.1", 0))

@@ -7,15 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-import click
 import orjson
 import typer
+from typer.exceptions import Abort, TyperException
 
-from qmesh_client import __version__, show
+from qmesh_client import __version__, listing, screen
+from qmesh_client import result as results
 from qmesh_client.exits import Exit
-from qmesh_client.mesh import TERMINAL, Mesh, MeshRefusedError, MeshUnreachableError
+from qmesh_client.mesh import TERMINAL, Mesh, MeshAddressError, MeshRefusedError, MeshUnreachableError
 from qmesh_client.progress import follow
 
 app = typer.Typer(
@@ -24,9 +25,11 @@ app = typer.Typer(
     help="Distributed quantum services mesh.",
     pretty_exceptions_enable=False,
 )
+Strategy = Literal["cost", "ebit", "centralized"]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 JobId = Annotated[str, typer.Argument(metavar="ID", help="Job id.")]
 _PANEL = "Mesh"
+_INTERRUPTED = 130
 
 
 @dataclass(slots=True)
@@ -47,14 +50,19 @@ def options(
     context: typer.Context,
     url: Annotated[str | None, typer.Option(envvar="QMESH_URL", help="Address of the gateway.")] = None,
     *,
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+    version: Annotated[  # noqa: ARG001 - its callback does it
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Options of all commands."""
     context.obj = Target(url)
 
 
 def _mesh(context: typer.Context) -> Mesh:
-    return Mesh(context.obj.url)
+    try:
+        return Mesh(context.obj.url)
+    except MeshAddressError as error:
+        raise typer.BadParameter(f"{error}; see --url, QMESH_URL and QMESH_API_KEY") from None
 
 
 def emit(document: Any) -> None:
@@ -64,23 +72,24 @@ def emit(document: Any) -> None:
 
 def read_circuit(file: Path) -> str:
     """Text of a circuit; `-` is standard input."""
-    if str(file) == "-":
-        return sys.stdin.read()
     try:
-        return file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"{file}: {getattr(error, 'strerror', None) or error}") from None
+        raw = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        return raw.decode()
+    except OSError as error:
+        raise typer.BadParameter(f"{file}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise typer.BadParameter(f"{file}: byte {error.start} is not UTF-8 text") from None
 
 
 @app.command(rich_help_panel=_PANEL)
 def submit(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="OpenQASM file; - is standard input.")],
-    shots: Annotated[int, typer.Option(help="Number of shots.")] = 1024,
-    seed: Annotated[int | None, typer.Option(help="Seed; drawn and recorded if absent.")] = None,
-    strategy: Annotated[str, typer.Option(help="cost, ebit or centralized.")] = "cost",
-    min_fidelity: Annotated[float, typer.Option(help="Least acceptable fidelity.")] = 0.8,
-    timeout: Annotated[float, typer.Option(help="Seconds until the job is given up.")] = 300.0,
+    shots: Annotated[int, typer.Option(min=1, help="Number of shots.")] = 1024,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed; drawn and recorded if absent.")] = None,
+    strategy: Annotated[Strategy, typer.Option(help="How qubits are placed.")] = "cost",
+    min_fidelity: Annotated[float, typer.Option(min=0, max=1, help="Least acceptable fidelity.")] = 0.8,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds until the job is given up.")] = 300.0,
     idempotency_key: Annotated[str | None, typer.Option(help="Same key, same job.")] = None,
     *,
     noise: Annotated[bool, typer.Option("--noise/--ideal", help="Physics of the nodes on or off.")] = False,
@@ -103,18 +112,28 @@ def submit(
             )
         except MeshRefusedError as error:
             if error.problem.get("code") == "CIRCUIT_INVALID":
-                show.diagnostics(text, str(file), error.problem)
+                screen.diagnostics(text, _name(file), error.problem)
+                if as_json:
+                    emit(error.problem)
                 raise typer.Exit(Exit.REFUSED) from None
             raise
         if not watch:
             emit(job) if as_json else typer.echo(job["job_id"])
             return
-        follow(mesh, job["job_id"])
-        _finish(mesh.job(job["job_id"]), as_json=as_json, name=file.name)
+        try:
+            follow(mesh, job["job_id"])
+        except KeyboardInterrupt:
+            screen.error(f"interrupted; the job goes on, see 'qmesh watch {job['job_id']}'")
+            raise typer.Exit(_INTERRUPTED) from None
+        _finish(mesh.job(job["job_id"]), as_json=as_json, name=_name(file))
+
+
+def _name(file: Path) -> str:
+    return "standard input" if str(file) == "-" else str(file)
 
 
 def _finish(job: dict[str, Any], *, as_json: bool, name: str = "") -> None:
-    emit(job) if as_json else show.result(job, name)
+    emit(job) if as_json else results.show(job, name)
     if job["status"] != "COMPLETED":
         raise typer.Exit(Exit.FAILED)
 
@@ -137,9 +156,9 @@ def validate(
             if as_json:
                 emit({"valid": False, "diagnostics": error.problem["errors"]})
             else:
-                show.diagnostics(text, str(file), error.problem)
+                screen.diagnostics(text, _name(file), error.problem)
             raise typer.Exit(Exit.REFUSED) from None
-    emit(answer) if as_json else show.validation(answer, str(file))
+    emit(answer) if as_json else listing.validation(answer, _name(file))
 
 
 @app.command(rich_help_panel=_PANEL)
@@ -153,7 +172,7 @@ def jobs(
     """List jobs, newest first."""
     with _mesh(context) as mesh:
         found = mesh.jobs(limit, status)
-    emit({"jobs": found}) if as_json else show.jobs(found)
+    emit({"jobs": found}) if as_json else listing.jobs(found)
 
 
 @app.command(rich_help_panel=_PANEL)
@@ -161,28 +180,24 @@ def job(context: typer.Context, job_id: JobId, *, as_json: AsJson = False) -> No
     """Show where one job stands."""
     with _mesh(context) as mesh:
         found = mesh.job(job_id, "summary")
-    emit(found) if as_json else show.job(found)
+    emit(found) if as_json else listing.job(found)
 
 
 @app.command(rich_help_panel=_PANEL)
 def watch(
     context: typer.Context,
     job_id: JobId,
-    after: Annotated[int, typer.Option(help="Only events above this sequence.")] = 0,
+    after: Annotated[int, typer.Option(min=0, help="Only events above this sequence.")] = 0,
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Follow a job until it ends; with --json, one event a line."""
+    """Follow a job until it ends; with --json, its events as one document at the end."""
     with _mesh(context) as mesh:
-        last = None
-        if as_json:
-            for event in mesh.events(job_id, after):
-                last = event["status"]
-                sys.stdout.write(orjson.dumps(event).decode() + "\n")
-                sys.stdout.flush()
-        else:
-            last = follow(mesh, job_id, after)
-    if last in TERMINAL and last != "COMPLETED":
+        seen = follow(mesh, job_id, after)
+        status = mesh.job(job_id, "none")["status"]
+    if as_json:
+        emit({"job_id": job_id, "status": status, "events": seen})
+    if status != "COMPLETED":
         raise typer.Exit(Exit.FAILED)
 
 
@@ -197,7 +212,7 @@ def result(
     with _mesh(context) as mesh:
         found = mesh.job(job_id)
     if found["status"] not in TERMINAL:
-        show.error(f"job {job_id} is {found['status']}; follow it with 'qmesh watch {job_id}'")
+        screen.error(f"job {job_id} is {found['status']}; follow it with 'qmesh watch {job_id}'")
         raise typer.Exit(Exit.FAILED)
     _finish(found, as_json=as_json)
 
@@ -211,16 +226,32 @@ def cancel(context: typer.Context, job_id: JobId, *, as_json: AsJson = False) ->
 
 
 @app.command(rich_help_panel=_PANEL)
-def plan(context: typer.Context, job_id: JobId, *, as_json: AsJson = False) -> None:
-    """Show the plan of a job: where each block goes, and why."""
+def plan(
+    context: typer.Context,
+    some_id: Annotated[
+        str, typer.Argument(metavar="ID", help="Id of a plan, or of a job for its last plan.")
+    ],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show a plan: where each block goes, and why."""
     with _mesh(context) as mesh:
-        plan_id = mesh.job(job_id, "none")["plan_id"]
-        if plan_id is None:
-            show.error(f"job {job_id} has no plan yet")
-            raise typer.Exit(Exit.FAILED)
-        found = mesh.plan(plan_id)
-        names = {s["node_id"]: s["node_name"] for s in mesh.services()["services"]}
-    emit(found) if as_json else show.plan(found, names)
+        found = _plan(mesh, some_id)
+        names = {} if as_json else {s["node_id"]: s["node_name"] for s in mesh.services()["services"]}
+    emit(found) if as_json else listing.plan(found, names)
+
+
+def _plan(mesh: Mesh, some_id: str) -> dict[str, Any]:
+    try:
+        return mesh.plan(some_id)
+    except MeshRefusedError as error:
+        if error.problem.get("code") != "NOT_FOUND":
+            raise
+    plan_id = mesh.job(some_id, "none")["plan_id"]
+    if plan_id is None:
+        screen.error(f"job {some_id} has no plan yet; follow it with 'qmesh watch {some_id}'")
+        raise typer.Exit(Exit.FAILED)
+    return mesh.plan(plan_id)
 
 
 @app.command(rich_help_panel=_PANEL)
@@ -228,7 +259,7 @@ def services(context: typer.Context, *, as_json: AsJson = False) -> None:
     """List the services of the nodes that live."""
     with _mesh(context) as mesh:
         found = mesh.services()
-    emit(found) if as_json else show.services(found)
+    emit(found) if as_json else listing.services(found)
 
 
 @app.command(rich_help_panel=_PANEL)
@@ -236,7 +267,7 @@ def topology(context: typer.Context, *, as_json: AsJson = False) -> None:
     """Show nodes and measured links."""
     with _mesh(context) as mesh:
         found = mesh.topology()
-    emit(found) if as_json else show.topology(found)
+    emit(found) if as_json else listing.topology(found)
 
 
 def _join() -> None:
@@ -247,24 +278,22 @@ def _join() -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
-    command = typer.main.get_command(app)
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        outcome = command.main(
-            args=list(arguments) if arguments is not None else None, prog_name="qmesh", standalone_mode=False
-        )
-    except click.exceptions.Exit as end:
-        return end.exit_code
-    except click.Abort:
-        show.error("interrupted")
-        return 130
-    except click.ClickException as error:
-        error.show()
+        outcome = typer.main.get_command(app).main(args=words, prog_name="qmesh", standalone_mode=False)
+    except Abort:
+        return _INTERRUPTED
+    except TyperException as error:
+        if str(error):  # without arguments the help has been printed
+            screen.error(f"{error.format_message()}\nSee 'qmesh --help', or 'qmesh COMMAND --help'.")
         return Exit.USAGE
     except MeshUnreachableError as error:
-        show.error(f"{error}\nIs it running? Start one with 'qmesh up', or set QMESH_URL.")
+        screen.error(f"{error}\nIs it running? Start one with 'qmesh up', or set QMESH_URL.")
         return Exit.UNREACHABLE
     except MeshRefusedError as error:
-        show.refusal(error.problem)
+        screen.refusal(error.problem)
+        if "--json" in words:
+            emit(error.problem)
         return Exit.REFUSED
     return outcome if isinstance(outcome, int) else Exit.DONE
 

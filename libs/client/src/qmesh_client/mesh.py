@@ -14,6 +14,13 @@ import httpx
 
 TERMINAL = frozenset({"COMPLETED", "FAILED", "CANCELED"})
 _DEFAULT_URL = "http://127.0.0.1:8080"
+_RESUME_SECONDS = 0.1
+_GONE_SECONDS = 10.0
+_STREAM_SECONDS = 60.0  # the gateway says "still here" more often than that
+
+
+class MeshAddressError(ValueError):
+    """The address or the key cannot be used for a request; never repeats the key."""
 
 
 class MeshUnreachableError(Exception):
@@ -33,6 +40,17 @@ class MeshRefusedError(Exception):
         super().__init__(str(problem.get("detail", f"HTTP {status}")))
         self.status = status
         self.problem = dict(problem)
+
+
+def _check(url: str, key: str | None) -> None:
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise MeshAddressError(f"{url!r} is no address: {error}") from None
+    if parsed.scheme not in {"http", "https"} or not parsed.host:
+        raise MeshAddressError(f"{url!r} is no address: it should be like {_DEFAULT_URL}")
+    if key is not None and not (key.isascii() and key.isprintable()):
+        raise MeshAddressError("the API key has characters that a key cannot have")
 
 
 def default_url() -> str:
@@ -56,9 +74,14 @@ class Mesh:
     """
 
     def __init__(self, url: str | None = None, api_key: str | None = None, timeout: float = 30.0) -> None:
-        """Connects on first use."""
+        """Connects on first use.
+
+        Raises:
+            MeshAddressError: the address is no HTTP URL, or the key has characters that no header can have.
+        """
         key = api_key or os.environ.get("QMESH_API_KEY")
         self.url = (url or default_url()).rstrip("/")
+        _check(self.url, key)
         self._http = httpx.Client(
             base_url=f"{self.url}/api/v1",
             timeout=timeout,
@@ -83,7 +106,10 @@ class Mesh:
             raise MeshUnreachableError(f"cannot reach a mesh at {self.url}: {error}") from None
         if answer.is_error:
             raise _refused(answer)
-        return answer.json()
+        try:
+            return answer.json()
+        except ValueError:
+            raise MeshUnreachableError(f"what answers at {self.url} is not a mesh") from None
 
     def submit(self, circuit: str, *, idempotency_key: str | None = None, **options: Any) -> dict[str, Any]:
         """Submits a circuit; options are the fields of the HTTP body (shots, seed, strategy, noise, ...)."""
@@ -144,31 +170,30 @@ class Mesh:
                 for event in self._stream(job_id, last):
                     last = int(event["sequence"])
                     yield event
-                    if event["type"] == "status" and event["status"] in TERMINAL:
-                        return
             except httpx.TransportError as error:
                 if not self._alive():
                     raise MeshUnreachableError(f"lost the mesh at {self.url}: {error}") from None
-            if self.job(job_id, "none")["status"] in TERMINAL and not self._has_more(job_id, last):
+            job = self.job(job_id, "none")
+            if job["status"] in TERMINAL and int(job["last_sequence"]) <= last:
                 return
-            time.sleep(0.1)
-
-    def _has_more(self, job_id: str, last: int) -> bool:
-        return int(self.job(job_id, "none")["last_sequence"]) > last
+            time.sleep(_RESUME_SECONDS)
 
     def _alive(self) -> bool:
-        for _ in range(20):
+        deadline = time.monotonic() + _GONE_SECONDS
+        while time.monotonic() < deadline:
             try:
-                self._http.get("/health")
+                self._http.get("/health", timeout=1.0)
             except httpx.TransportError:
-                time.sleep(0.25)
+                time.sleep(_RESUME_SECONDS)
             else:
                 return True
         return False
 
     def _stream(self, job_id: str, after: int) -> Iterator[dict[str, Any]]:
         params = {"after": after}
-        with self._http.stream("GET", f"/jobs/{job_id}/events", params=params, timeout=60.0) as answer:
+        with self._http.stream(
+            "GET", f"/jobs/{job_id}/events", params=params, timeout=_STREAM_SECONDS
+        ) as answer:
             if answer.is_error:
                 answer.read()
                 raise _refused(answer)

@@ -22,6 +22,7 @@ log = structlog.get_logger()
 _DOMAIN = b"qmesh-enroll-v1"
 _SECONDS = 10.0
 _FRAME = 16 << 10
+_NAME, _SUMMARY, _ADDRESSES = 64, 1024, 4  # the contract's bounds
 
 Decide = Callable[[pb.EnrollHello, str], Awaitable[pb.EnrollResult]]
 """Decides from the proven hello and the pool token (empty without one)."""
@@ -86,8 +87,14 @@ async def _converse(own: str, peer_id: str, framer: Framer, decide: Decide) -> p
     hello = pb.EnrollHello.FromString(await framer.receive())
     if hello.peer_id != peer_id:
         raise FabricError("PEER_MISMATCH", "the peer names another peer")
-    if len(hello.name) > 64 or len(hello.capability_summary) > 1024 or len(hello.listen_addrs) > 4:  # noqa: PLR2004 - the contract's bounds
+    if (
+        len(hello.name) > _NAME
+        or len(hello.capability_summary) > _SUMMARY
+        or len(hello.listen_addrs) > _ADDRESSES
+    ):
         raise FabricError("INVALID_ARGUMENT", "the hello is above its bounds")
+    if not (hello.name.isprintable() and hello.capability_summary.isprintable()):
+        raise FabricError("INVALID_ARGUMENT", "the hello has characters that nobody can read")
     nonce = secrets.token_bytes(32)
     await framer.send(pb.EnrollChallenge(nonce=nonce, registry_peer_id=own).SerializeToString())
     proof = pb.EnrollProof.FromString(await framer.receive())

@@ -136,6 +136,8 @@ class PostgresServer:
         if self._user is not None:
             os.chown(path, *self._user)
         self._sweep()
+        for stale in self._sockets.glob(".s.PGSQL.*"):
+            stale.unlink()  # its lock names a killed server, whose pid a zombie or a stranger may have now
 
     def _initialise(self) -> None:
         if self._data.exists():

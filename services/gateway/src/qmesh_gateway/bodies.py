@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Literal
+import json
+from typing import Annotated, Any, Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 
-from qmesh_gateway.domain.problems import ProblemError
+from qmesh_gateway.domain.problems import ProblemError, of_validation
 
 _DEPTH = 32
 
@@ -30,7 +30,7 @@ class PauliTerm(Body):
 class ObservableBody(Body):
     """A weighted sum of Pauli strings."""
 
-    name: Annotated[str, Field(min_length=1, max_length=64)]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+\-]{1,64}$")]
     terms: Annotated[list[PauliTerm], Field(min_length=1, max_length=1000)]
 
 
@@ -80,7 +80,7 @@ class CompileBody(Body):
     strategy: Literal["cost", "ebit", "centralized"] = "cost"
     noise: bool = False
     min_fidelity: Annotated[float, Field(ge=0, le=1)] = 0.8
-    snapshot_id: Annotated[str, Field(max_length=64)] = ""
+    snapshot_id: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
 
 
 async def read[B: Body](request: Request, kind: type[B]) -> tuple[B, bytes]:
@@ -89,41 +89,68 @@ async def read[B: Body](request: Request, kind: type[B]) -> tuple[B, bytes]:
     Raises:
         ProblemError: 415, 400 or 422.
     """
-    content = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if content != "application/json" or request.headers.get("content-encoding"):
-        raise ProblemError(415, "UNSUPPORTED_MEDIA_TYPE", "send application/json, without content encoding")
+    _check_content_type(request)
     raw = await request.body()
-    _bounded_depth(raw)
-    try:
-        value = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise ProblemError(400, "JSON_INVALID", f"the body is not JSON: {str(error)[:120]}") from None
+    value = parse_json(raw)
     try:
         return kind.model_validate(value), raw
     except ValidationError as error:
-        entries: list[dict[str, object]] = [
-            {
-                "field": ".".join(str(part) for part in item["loc"])[:128],
-                "code": item["type"].upper(),
-                "message": item["msg"][:256],
-                "hint": None,
-            }
-            for item in error.errors(include_url=False, include_input=False, include_context=False)
-        ]
-        first = entries[0]
-        raise ProblemError(
-            422, "INVALID_ARGUMENT", f"{first['field'] or 'body'}: {first['message']}", entries
+        raise of_validation(
+            error.errors(include_url=False, include_input=False, include_context=False)
         ) from None
 
 
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_BRACKET = re.compile(rb"[\[\]{}]")
+def _check_content_type(request: Request) -> None:
+    kind, _, parameters = request.headers.get("content-type", "").lower().partition(";")
+    charset = parameters.replace(" ", "").removeprefix("charset=").strip('"')
+    plain = kind.strip() == "application/json" and charset in {"", "utf-8", "utf8"}
+    if not plain or request.headers.get("content-encoding"):
+        raise ProblemError(
+            415, "UNSUPPORTED_MEDIA_TYPE", "send application/json in UTF-8, without content encoding"
+        )
 
 
-def _bounded_depth(raw: bytes) -> None:
-    """Refuses deep nesting before any parser recurses."""
-    depth = 0
-    for bracket in _BRACKET.findall(_STRING.sub(b"", raw)):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > _DEPTH:
-            raise ProblemError(400, "JSON_DEPTH", f"the body nests deeper than {_DEPTH}")
+def parse_json(raw: bytes) -> Any:
+    """The value of a JSON text (RFC 8259), refused where readers of JSON differ.
+
+    Raises:
+        ProblemError: 400; not JSON, NaN or infinite, lone surrogates, nested too deeply, or a name given twice.
+    """
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        if "depth limit" in str(error):
+            raise _too_deep() from None
+        raise ProblemError(400, "JSON_INVALID", f"the body is not JSON: {str(error)[:120]}") from None
+    level = [value]
+    for _ in range(_DEPTH + 1):
+        level = [inner for outer in level for inner in _children(outer)]
+        if not level:
+            break
+    else:
+        raise _too_deep()
+    # orjson lets the last of two equal names win, silently
+    json.loads(raw, object_pairs_hook=_unique, parse_int=_number, parse_float=_number)
+    return value
+
+
+def _too_deep() -> ProblemError:
+    return ProblemError(400, "JSON_DEPTH", f"the body nests deeper than {_DEPTH}")
+
+
+def _children(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
+
+
+def _number(_: str) -> int:
+    return 0
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> None:
+    names = {name for name, _ in pairs}
+    if len(names) < len(pairs):
+        counted = [name for name, _ in pairs]
+        twice = next(name for name in counted if counted.count(name) > 1)
+        raise ProblemError(400, "JSON_DUPLICATE_NAME", f"the body gives {twice[:64]!r} twice")

@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import signal
 import sys
-from pathlib import Path
+from dataclasses import dataclass
 
 import trio
 
-from qmesh_fabric.errors import ListenError
+from qmesh_fabric.errors import ListenError, first_of
 from qmesh_fabric.host import open_host
-from qmesh_fabric.identity import load_or_create
+from qmesh_fabric.identity import Identity, load_or_create
 from qmesh_kit import logs
 from qmesh_kit.ledger import Ledger
 from qmesh_kit.metrics import Metrics
 from qmesh_kit.probes import ProbeServer, Readiness
 from qmesh_kit.runner import write_ready
 from qmesh_kit.settings import load
-from qmesh_node.adapters.fabric import Directory, NodeFabric, PeersFile, PulledStates
-from qmesh_node.application import Limits, NodeService
+from qmesh_node.adapters.fabric import NodeFabric
+from qmesh_node.adapters.peers import Directory, PeersFile
+from qmesh_node.adapters.states import OpenedStates, PulledStates
+from qmesh_node.application import NodeService
+from qmesh_node.domain.admission import Limits, Offer
+from qmesh_node.domain.memory import Memory
 from qmesh_node.domain.noise import Behaviour
 from qmesh_node.domain.store import VersionStore
 from qmesh_node.domain.token import TokenChecker
-from qmesh_node.settings import Description, NodeSection, Settings, next_epoch, read_description
+from qmesh_node.settings import (
+    Description,
+    NodeSection,
+    Settings,
+    next_epoch,
+    read_description,
+    read_token_keys,
+)
 
 log = logs.get(service="node")
 
@@ -34,22 +45,36 @@ def _behaviour(description: Description) -> Behaviour:
     return Behaviour(told.true_fidelity, told.delay_ms / 1000, told.drop, told.drift_per_hour)
 
 
-def _token_keys(path: Path) -> list[bytes]:
-    return [bytes.fromhex(line) for line in path.read_text().split()][:2]
+@dataclass(frozen=True, slots=True)
+class _Boot:
+    """What the files say that the settings name."""
+
+    description: Description
+    identity: Identity
+    token_keys: list[bytes]
+    epoch: int
 
 
-async def _serve(settings: Settings, section: NodeSection, description: Description) -> None:
-    identity = load_or_create(section.identity_file)
+def _read(section: NodeSection) -> _Boot:
+    return _Boot(
+        read_description(section.description_file),
+        load_or_create(section.identity_file),
+        read_token_keys(section.token_keys_file),
+        next_epoch(section.state_file),
+    )
+
+
+async def _serve(settings: Settings, boot: _Boot) -> None:
+    section, description, identity = settings.node, boot.description, boot.identity
     ledger = Ledger(section.ledger_file)
     metrics, readiness = Metrics("node"), Readiness()
     probes = ProbeServer(section.http, metrics, readiness) if section.http else None
     if probes is not None:
         probes.start()
-    store = VersionStore(description.state_bytes)
-    metrics.gauge("qmesh_node_state_bytes", "Bytes of amplitudes stored").set_function(
-        lambda: store.used_bytes
-    )
-    tokens = TokenChecker(_token_keys(section.token_keys_file))
+    memory = Memory(description.state_bytes)
+    store = VersionStore(memory)
+    metrics.gauge("qmesh_node_state_bytes", "Bytes of amplitudes stored").set_function(lambda: memory.used)
+    tokens = TokenChecker(boot.token_keys)
     runtimes, directory = PeersFile(section.runtime_peers_file), Directory()
     registries = {text.rpartition("/p2p/")[2] for text in section.registries}
 
@@ -59,14 +84,19 @@ async def _serve(settings: Settings, section: NodeSection, description: Descript
     async with open_host(identity, [section.fabric], admits=admits, pubsub="publish") as host:
         service = NodeService(
             signer=identity,
+            memory=memory,
             store=store,
             tokens=tokens,
             source=PulledStates(host),
             journal=ledger,
-            services=frozenset(offer.service_type for offer in description.services),
-            limits=Limits(description.data_qubits, description.concurrency, section.dense_qubits),
+            offers={
+                offer.service_type: Offer(offer.qubit_min, offer.qubit_max, frozenset(offer.gate_set))
+                for offer in description.services
+            },
+            concurrency=description.concurrency,
+            limits=Limits(dense_qubits=section.dense_qubits),
             behaviour=_behaviour(description),
-            epoch=next_epoch(section.state_file),
+            epoch=boot.epoch,
         )
 
         def on_ready() -> None:
@@ -81,8 +111,9 @@ async def _serve(settings: Settings, section: NodeSection, description: Descript
             host=host,
             identity=identity,
             service=service,
+            memory=memory,
             store=store,
-            tokens=tokens,
+            states=OpenedStates(store, tokens, runtimes.__contains__),
             description=description,
             runtimes=runtimes,
             directory=directory,
@@ -100,8 +131,7 @@ async def _serve(settings: Settings, section: NodeSection, description: Descript
             readiness.off("draining")
             service.draining = True
             with trio.move_on_after(section.drain):
-                while service.meter.active:
-                    await trio.sleep(0.02)
+                await service.idle()
             nursery.cancel_scope.cancel()
     await trio.to_thread.run_sync(ledger.close)
     log.info("stopped")
@@ -112,14 +142,14 @@ def main() -> None:
     settings = load(Settings)
     logs.configure("node", level=settings.log.level)
     try:
-        description = read_description(settings.node.description_file)
+        boot = _read(settings.node)
     except ValueError as error:
-        sys.stderr.write(f"configuration: QMESH_NODE__DESCRIPTION_FILE {error}\n")
+        sys.stderr.write(f"configuration: {error}\n")
         sys.exit(_EX_CONFIG)
     try:
-        trio.run(_serve, settings, settings.node, description)
+        trio.run(_serve, settings, boot)
     except* ListenError as errors:
-        log.critical(str(errors.exceptions[0]))
+        log.critical(str(first_of(errors)))
         sys.exit(1)
 
 

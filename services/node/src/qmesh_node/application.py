@@ -5,82 +5,47 @@ from __future__ import annotations
 import math
 import platform
 import time
-from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+import structlog
 import trio
 
 from qmesh.fabric.v1 import channel_pb2 as channel
 from qmesh.fabric.v1 import gate_pb2 as gate
 from qmesh.fabric.v1 import state_pb2 as state
 from qmesh_node import __version__
+from qmesh_node.domain.admission import Admission, Limits, Offer, kept_until
 from qmesh_node.domain.bits import columns_of, message_of
+from qmesh_node.domain.block import Block
+from qmesh_node.domain.cost import is_small
 from qmesh_node.domain.ensemble import Ensemble
 from qmesh_node.domain.errors import (
     BlockError,
     DeadlineError,
     ExhaustedError,
+    FidelityLowError,
+    InputLostError,
     InvalidBlockError,
     RejectedError,
 )
-from qmesh_node.domain.executor import Block, Execution, Executor, fragment_message
+from qmesh_node.domain.executor import Execution, Executor
+from qmesh_node.domain.load import LoadMeter
+from qmesh_node.domain.memory import Memory
 from qmesh_node.domain.noise import Behaviour
 from qmesh_node.domain.randomness import Draws
-from qmesh_node.domain.store import Version, VersionStore
+from qmesh_node.domain.store import Claim, Version, VersionStore
+from qmesh_node.domain.tally import fragment_message
 from qmesh_node.domain.token import TokenChecker
 from qmesh_node.ports import Journal, Signer, StateSource
 
+log = structlog.get_logger()
+
 RECORD_DOMAIN = b"qmesh-execution-v1\0"
 SOFTWARE = f"qmesh-node/{__version__}"
-_INLINE_AMPLITUDES = 1 << 14  # below this a thread costs more than the work
+_PULL_SECONDS = 30.0
 
-
-class InputLostError(BlockError):
-    """An input version could not be had."""
-
-    outcome = gate.OUTCOME_INPUT_LOST
-
-    def __init__(self, lost: Sequence[state.ComponentId]) -> None:
-        """Takes the versions that are missing."""
-        super().__init__(f"{len(lost)} input version(s) could not be had from their holders")
-        self.lost = list(lost)
-
-
-class FidelityLowError(BlockError):
-    """The observed fidelity is credibly below what the job asks."""
-
-    outcome = gate.OUTCOME_FIDELITY_LOW
-
-
-@dataclass(slots=True)
-class Limits:
-    """What the node takes on."""
-
-    data_qubits: int
-    concurrency: int
-    dense_qubits: int = 22
-    max_shots: int = 1_000_000
-    max_operations: int = 60_000
-
-
-@dataclass(slots=True)
-class LoadMeter:
-    """Busy fraction over the last ten seconds."""
-
-    active: int = 0
-    _spans: deque[tuple[float, float]] = field(default_factory=deque)
-
-    def add(self, start: float, end: float) -> None:
-        """Notes one execution."""
-        self._spans.append((start, end))
-
-    def busy(self, now: float, window: float = 10.0) -> float:
-        """Fraction of the window spent computing, at most 1."""
-        while self._spans and self._spans[0][1] < now - window:
-            self._spans.popleft()
-        return min(1.0, sum(end - max(start, now - window) for start, end in self._spans) / window)
+_Made = tuple[Execution, list[Version]]
 
 
 class NodeService:
@@ -90,28 +55,34 @@ class NodeService:
         self,
         *,
         signer: Signer,
+        memory: Memory,
         store: VersionStore,
         tokens: TokenChecker,
         source: StateSource,
         journal: Journal,
-        services: frozenset[str],
-        limits: Limits,
+        offers: Mapping[str, Offer],
+        concurrency: int,
         behaviour: Behaviour,
         epoch: int,
+        limits: Limits | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         """Wires the node; nothing starts here."""
         self._signer = signer
+        self._memory = memory
         self._store = store
-        self._tokens = tokens
         self._source = source
         self._journal = journal
-        self._services = services
-        self._limits = limits
+        self._limits = limits or Limits()
+        self._admission = Admission(signer.peer_id, tokens, offers, self._limits)
         self._behaviour = behaviour
         self._epoch = epoch
-        self._started = time.time()
+        self._clock = clock
+        self._started = clock()
         self._running: dict[str, trio.Event] = {}
-        self._slots = trio.CapacityLimiter(limits.concurrency)
+        self._slots = trio.CapacityLimiter(concurrency)
+        self._idle = trio.Event()
+        self._idle.set()
         self.meter = LoadMeter()
         self.draining = False
 
@@ -121,20 +92,26 @@ class NodeService:
         return self._epoch
 
     async def execute(self, request: gate.ExecuteRequest) -> gate.ExecuteResponse:
-        """Executes a block, or answers from the record of its execution."""
+        """Executes a block, or answers from the record of its execution; refusals are answers, too."""
         while (event := self._running.get(request.execution_id)) is not None:
             await event.wait()
-        known = self._known(request)
-        if known is not None:
-            return known
         done = self._running[request.execution_id] = trio.Event()
+        if not self.meter.active:
+            self._idle = trio.Event()
         self.meter.active += 1
         try:
-            return await self._execute(request)
+            return self._known(request) or await self._execute(request)
         finally:
             self.meter.active -= 1
+            if not self.meter.active:
+                self._idle.set()
             del self._running[request.execution_id]
             done.set()
+
+    async def idle(self) -> None:
+        """Waits until nothing runs."""
+        while self.meter.active:
+            await self._idle.wait()
 
     def release(self, request: gate.ReleaseRequest) -> gate.ReleaseResponse:
         """Forgets versions of a job."""
@@ -146,21 +123,45 @@ class NodeService:
         return gate.PingResponse(epoch=self._epoch, accepting=not self.draining)
 
     def _known(self, request: gate.ExecuteRequest) -> gate.ExecuteResponse | None:
-        """The earlier answer, while all versions that it names are still here."""
+        """The earlier answer, while all versions that it names are still here, to a claim that is not stale."""
         known = self._store.record(request.job_id, request.execution_id)
         if known is None:
             return None
-        record = gate.ExecutionRecord.FromString(known.record)
-        if record.fence > request.fence or any(self._store.get(ref.id) is None for ref in record.produced):
-            self._store.forget_record(request.job_id, request.execution_id)
-            return None
+        try:
+            self._store.claim(request.job_id, request.fence, 0.0)
+        except BlockError:
+            return None  # `_execute` says so, signed
         repeated = gate.ExecuteResponse()
         repeated.CopyFrom(known)
         repeated.repeated_answer = True
         return repeated
 
     async def _execute(self, request: gate.ExecuteRequest) -> gate.ExecuteResponse:
-        record = gate.ExecutionRecord(
+        record = self._begin(request)
+        response = None
+        try:
+            response = await self._work(request, record, self._admit(request))
+        except BlockError as error:
+            self._refuse(record, error)
+        except MemoryError:
+            self._refuse(record, ExhaustedError("the machine has no memory left"))
+        except Exception:
+            log.exception("a block failed", execution_id=request.execution_id, job_id=request.job_id)
+            self._refuse(record, BlockError("an unexpected error on this node"))
+        response = response or self._sign(record)
+        self._journal.append("execution", _line(record))
+        return response
+
+    def _admit(self, request: gate.ExecuteRequest) -> Claim:
+        now = self._clock()
+        self._store.check_fence(request.job_id, request.fence)
+        if self.draining:
+            raise RejectedError("this node drains and takes no new work")
+        self._admission.check(request, now)
+        return self._store.claim(request.job_id, request.fence, kept_until(request, now))
+
+    def _begin(self, request: gate.ExecuteRequest) -> gate.ExecutionRecord:
+        return gate.ExecutionRecord(
             execution_id=request.execution_id,
             job_id=request.job_id,
             plan_id=request.plan_id,
@@ -169,130 +170,99 @@ class NodeService:
             epoch=self._epoch,
             fence=request.fence,
             software=SOFTWARE,
-            started_at=time.time(),
+            started_at=self._clock(),
             executor=state.EXECUTOR_KIND_ENSEMBLE,
             cpu_family=platform.machine(),
         )
-        versions: list[Version] = []
-        try:
-            self._admit(request)
-            if self._behaviour.delay_seconds:
-                await trio.sleep(self._behaviour.delay_seconds)
-            async with self._slots:
-                versions = await self._run(request, record)
-            record.outcome = gate.OUTCOME_DONE
-        except BlockError as error:
-            self._refuse(record, error)
-        record.finished_at = time.time()
-        response = self._sign(record)
-        if record.outcome == gate.OUTCOME_DONE:
-            try:
-                self._store.commit(request.job_id, request.execution_id, response, versions)
-            except ExhaustedError as error:
-                self._refuse(record, error)
-                response = self._sign(record)
-        self._journal.append("execution", self._line(record))
-        return response
 
     def _refuse(self, record: gate.ExecutionRecord, error: BlockError) -> None:
-        record.ClearField("fragments")
-        record.ClearField("produced")
-        record.ClearField("columns")
+        for name in ("fragments", "produced", "columns", "consumed"):
+            record.ClearField(name)
         record.outcome = error.outcome
         code = gate.Outcome.Name(error.outcome).removeprefix("OUTCOME_")
         record.error.CopyFrom(channel.Error(code=code, message=error.message))
         if isinstance(error, InputLostError):
             record.lost.extend(error.lost)
 
-    def _line(self, record: gate.ExecutionRecord) -> dict[str, object]:
-        return {
-            "execution_id": record.execution_id,
-            "job_id": record.job_id,
-            "block_id": record.block_id,
-            "fence": record.fence,
-            "outcome": gate.Outcome.Name(record.outcome),
-            "fragments": [f.fragment_id for f in record.fragments],
-            "produced": [ref.digest.hex() for ref in record.produced],
-        }
-
     def _sign(self, record: gate.ExecutionRecord) -> gate.ExecuteResponse:
+        record.finished_at = self._clock()
         body = record.SerializeToString(deterministic=True)
         return gate.ExecuteResponse(record=body, signature=self._signer.sign(RECORD_DOMAIN + body))
 
-    def _admit(self, request: gate.ExecuteRequest) -> None:
-        now = time.time()
-        if self.draining:
-            raise RejectedError("this node drains and takes no new work")
-        if request.deadline and request.deadline < now:
-            raise DeadlineError("the deadline passed before the work began")
-        claims = self._tokens.check(
-            request.reservation_token,
-            job_id=request.job_id,
-            node_id=self._signer.peer_id,
-            fence=request.fence,
-            now=now,
-        )
-        allowed = self._services & set(claims.service_types)
-        for operation in request.operations:
-            if operation.service_type not in allowed:
-                raise RejectedError(
-                    f"service {operation.service_type!r} is not offered here, or not reserved"
-                )
-        if not 0 < request.shots.count <= self._limits.max_shots:
-            raise InvalidBlockError(f"{request.shots.count} shots are outside 1 to {self._limits.max_shots}")
-        if len(request.operations) > self._limits.max_operations:
-            raise InvalidBlockError(f"{len(request.operations)} operations are too many for one block")
-        if any(not math.isfinite(p) for operation in request.operations for p in operation.parameters):
-            raise InvalidBlockError("a parameter is not finite")
-        if request.executor == state.EXECUTOR_KIND_STABILIZER:
-            raise RejectedError("this node has no stabilizer executor")
-        self._store.claim(request.job_id, request.fence, request.keep_until or now + 60)
+    async def _work(
+        self, request: gate.ExecuteRequest, record: gate.ExecutionRecord, claim: Claim
+    ) -> gate.ExecuteResponse:
+        """Waits for a slot, executes, and makes what was made visible."""
+        if self._behaviour.delay_seconds:
+            await trio.sleep(self._behaviour.delay_seconds)
+        async with self._slots:
+            if request.deadline and request.deadline < self._clock():
+                raise DeadlineError("the deadline passed before the work began")
+            begun = trio.current_time()
+            inputs = await self._inputs(request)
+            pulled = trio.current_time()
+            record.pull_seconds = pulled - begun
+            record.input_digests.extend(component.ref.digest for component in request.inputs)
+            try:
+                execution, versions = await self._run(request, record, inputs)
+                record.compute_seconds = trio.current_time() - pulled
+                self.meter.add(self._clock() - record.compute_seconds, self._clock())
+                self._describe(request, record, execution, versions)
+                record.outcome = gate.OUTCOME_DONE
+                response = self._sign(record)
+                self._store.commit(claim, request.execution_id, response, versions)
+            except BlockError:
+                if record.consumed:
+                    raise InputLostError(record.consumed) from None
+                raise
+        return response
 
-    async def _run(self, request: gate.ExecuteRequest, record: gate.ExecutionRecord) -> list[Version]:
-        begun = time.perf_counter()
-        inputs = await self._inputs(request)
-        record.pull_seconds = time.perf_counter() - begun
-        record.input_digests.extend(component.ref.digest for component in request.inputs)
+    async def _run(
+        self, request: gate.ExecuteRequest, record: gate.ExecutionRecord, inputs: Sequence[Ensemble]
+    ) -> _Made:
+        """Executes; when memory is short and the inputs may be consumed, once more without them."""
         profile = None
         if request.HasField("noise"):
-            profile = self._behaviour.profile(request.noise, time.time() - self._started)
+            profile = self._behaviour.profile(request.noise, self._clock() - self._started)
             record.noise_used.CopyFrom(profile)
+        try:
+            return await self._compute(request, inputs, profile)
+        except ExhaustedError:
+            if not request.may_consume:
+                raise
+            record.consumed.extend(self._store.consume(component.ref.id for component in request.inputs))
+            if not record.consumed:
+                raise
+        return await self._compute(request, inputs, profile)
+
+    async def _compute(
+        self, request: gate.ExecuteRequest, inputs: Sequence[Ensemble], profile: gate.NoiseProfile | None
+    ) -> _Made:
+        """Computes in place when small, else in a thread, so that the node stays on the network."""
+        shots = request.shots
         block = Block(
             operations=request.operations,
             fragments=request.fragments,
             outputs=request.outputs,
             fresh_wires=request.fresh_wires,
-            draws=Draws(request.seed, request.shots.first, request.shots.count, request.parameter_set),
+            draws=Draws(request.seed, shots.first, shots.count, request.parameter_set),
             profile=profile,
-            precision=request.precision,
-            memory_limit=self._store.free_bytes,
-            dense_limit=self._limits.dense_qubits,
+            precision=request.precision or state.PRECISION_DOUBLE,
+            deadline=request.deadline or math.inf,
         )
-        shots = request.shots.count
-        executor = Executor(
-            block, inputs, columns_of(request.columns, shots), columns_of(request.recorded, shots)
-        )
-        execution, versions = await self._compute(partial(self._finish, executor, request), request, inputs)
-        self._describe(request, record, execution, noisy=profile is not None)
-        record.produced.extend(version.ref for version in versions)
-        record.compute_seconds = time.perf_counter() - begun - record.pull_seconds
-        self.meter.add(time.time() - record.compute_seconds, time.time())
-        return versions
+        own = [Ensemble(e.wires, e.states, e.row_of_shot, shared=True) for e in inputs]
+        columns = columns_of(request.columns, shots.count), columns_of(request.recorded, shots.count)
+        workspace = self._memory.workspace()
+        try:
+            executor = Executor(block, own, *columns, workspace, self._limits.dense_qubits)
+            work = partial(self._finish, executor, request)
+            if is_small(request, inputs):
+                return work()
+            return await _in_thread(executor, work)
+        finally:
+            workspace.close()
 
-    async def _compute(
-        self,
-        work: partial[tuple[Execution, list[Version]]],
-        request: gate.ExecuteRequest,
-        inputs: Sequence[Ensemble],
-    ) -> tuple[Execution, list[Version]]:
-        """Computes in place when small, else in a thread, so that the node stays on the network."""
-        rows = max([component.rows for component in inputs], default=1)
-        qubits = max([len(output.wires) for output in request.outputs], default=1)
-        if (rows * len(request.operations)) << qubits <= _INLINE_AMPLITUDES:
-            return work()
-        return await trio.to_thread.run_sync(work)
-
-    def _finish(self, executor: Executor, request: gate.ExecuteRequest) -> tuple[Execution, list[Version]]:
+    def _finish(self, executor: Executor, request: gate.ExecuteRequest) -> _Made:
         execution = executor.run()
         versions = []
         for output, ensemble in zip(request.outputs, execution.ensembles, strict=True):
@@ -325,9 +295,9 @@ class NodeService:
         request: gate.ExecuteRequest,
         record: gate.ExecutionRecord,
         execution: Execution,
-        *,
-        noisy: bool,
+        versions: Sequence[Version],
     ) -> None:
+        noisy = request.HasField("noise")
         ebits: dict[int, list[gate.EbitUse]] = {}
         for operation in request.operations:
             ebits.setdefault(operation.fragment, []).extend(operation.ebits)
@@ -342,8 +312,10 @@ class NodeService:
         record.columns.extend(
             message_of(version, column) for version, column in sorted(execution.columns.items())
         )
+        record.produced.extend(version.ref for version in versions)
 
     async def _inputs(self, request: gate.ExecuteRequest) -> list[Ensemble]:
+        """All inputs, those that are missing from their holders, in parallel."""
         found: dict[int, Ensemble] = {}
         lost: list[state.ComponentId] = []
         refusals: list[BlockError] = []
@@ -373,10 +345,45 @@ class NodeService:
         elif ref.holder == self._signer.peer_id:
             raise LookupError(ref.holder)
         else:
-            if ref.bytes > self._store.free_bytes:
+            if ref.bytes > self._memory.free:
                 raise ExhaustedError(f"an input of {ref.bytes} bytes does not fit")
-            deadline = request.deadline or time.time() + 30
+            deadline = request.deadline or self._clock() + _PULL_SECONDS
             ensemble = await self._source.pull(ref, component.addresses, request.reservation_token, deadline)
-        if len(ensemble.row_of_shot) != request.shots.count:
-            raise InvalidBlockError("an input covers other shots than the block")
-        return Ensemble(ensemble.wires, ensemble.states, ensemble.row_of_shot, shared=True)
+        if ensemble.wires != tuple(ref.wires) or len(ensemble.row_of_shot) != request.shots.count:
+            raise InvalidBlockError("an input covers other wires or shots than the block says")
+        return ensemble
+
+
+async def _in_thread(executor: Executor, work: Callable[[], _Made]) -> _Made:
+    """Runs in a thread; when the caller is cancelled the thread ends at its next operation, and is waited for."""
+    made: _Made | None = None
+    failure: Exception | None = None
+
+    async def watch() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            executor.abandoned = True
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch)
+        try:
+            made = await trio.to_thread.run_sync(work)
+        except Exception as error:  # noqa: BLE001 - raised again below: the nursery would wrap it in a group
+            failure = error
+        nursery.cancel_scope.cancel()
+    if made is None:
+        raise failure or RuntimeError("the thread ended without a result")
+    return made
+
+
+def _line(record: gate.ExecutionRecord) -> dict[str, object]:
+    return {
+        "execution_id": record.execution_id,
+        "job_id": record.job_id,
+        "block_id": record.block_id,
+        "fence": record.fence,
+        "outcome": gate.Outcome.Name(record.outcome),
+        "fragments": [f.fragment_id for f in record.fragments],
+        "produced": [ref.digest.hex() for ref in record.produced],
+    }

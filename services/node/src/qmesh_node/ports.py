@@ -1,6 +1,6 @@
 """What the node needs from outside."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from qmesh.fabric.v1 import state_pb2 as state
@@ -37,6 +37,6 @@ class Signer(Protocol):
 class Journal(Protocol):
     """The node's own append-only log."""
 
-    def append(self, kind: str, body: dict[str, object]) -> None:
-        """Appends a line; durable soon, not at once."""
+    def append(self, kind: str, body: Mapping[str, object]) -> int:
+        """Appends a line, durable soon, not at once; returns its number."""
         ...

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, SecretStr
 
 from qmesh_kit.settings import BaseMeshSettings, Section, ServiceSection
+
+_MOST_KEYS, _KEY_BYTES = 2, 32
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -26,7 +29,7 @@ class NodeSection(ServiceSection):
     token_keys_file: Path
     pool_token: SecretStr | None = None
     ledger_file: Path
-    dense_qubits: int = 22
+    dense_qubits: Annotated[int, Field(ge=1, le=24)] = 22
 
 
 class Settings(BaseMeshSettings):
@@ -92,9 +95,43 @@ def read_description(path: Path) -> Description:
 
 
 def next_epoch(path: Path) -> int:
-    """Boot number of the node, counted up durably."""
-    last = int(path.read_text()) if path.exists() else 0
+    """Boot number of the node, counted up and durable before it is used.
+
+    Raises:
+        ValueError: the file holds no number.
+    """
+    try:
+        last = int(path.read_text()) if path.exists() else 0
+    except ValueError:
+        raise ValueError(f"{path.name} holds no boot number") from None
     temporary = path.with_suffix(path.suffix + ".new")
-    temporary.write_text(str(last + 1))
+    with temporary.open("w") as file:
+        file.write(str(last + 1))
+        file.flush()
+        os.fsync(file.fileno())
     temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
     return last + 1
+
+
+def read_token_keys(path: Path) -> list[bytes]:
+    """Raw Ed25519 public keys of reservation: one or two lines of 64 hexadecimal digits.
+
+    Raises:
+        ValueError: the file holds something else.
+    """
+    try:
+        keys = [bytes.fromhex(line) for line in path.read_text().split()]
+    except OSError as error:
+        raise ValueError(f"{path.name}: {error.strerror}") from None
+    except ValueError:
+        keys = []
+    if not 1 <= len(keys) <= _MOST_KEYS or any(len(key) != _KEY_BYTES for key in keys):
+        raise ValueError(
+            f"{path.name} should hold one or two public keys of 64 hexadecimal digits, one a line"
+        )
+    return keys

@@ -9,7 +9,9 @@ from qmesh.events.v1 import events_pb2 as events
 from qmesh.registry.v1 import registry_pb2_grpc as stubs
 from qmesh_fabric.errors import ListenError
 from qmesh_fabric.identity import load_or_create
+from qmesh_kit import logs
 from qmesh_kit.bus import Bus, BusError, connect_bus
+from qmesh_kit.errors import ServiceError
 from qmesh_kit.rpc import RpcServer
 from qmesh_kit.runner import FatalError, Service, run_service
 from qmesh_kit.settings import load
@@ -20,6 +22,8 @@ from qmesh_registry.adapters.grpc_server import RegistryServicer
 from qmesh_registry.adapters.postgres import PostgresRegistry
 from qmesh_registry.application import Registry
 from qmesh_registry.settings import Settings
+
+log = logs.get(service="registry")
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _SAVE_PERIOD = 5.0
@@ -37,6 +41,13 @@ async def _die_with(fabric: RegistryFabric, service: Service) -> None:
     error = await asyncio.shield(fabric.thread.done)
     if not service.stopping.is_set():
         raise FatalError(f"libp2p ended: {error!r}")
+
+
+async def _save_last(registry: Registry) -> None:
+    try:
+        await registry.save()
+    except ServiceError as error:
+        log.warning("the peers of the last seconds were not saved", error=str(error))
 
 
 async def serve(service: Service, settings: Settings) -> None:
@@ -62,7 +73,6 @@ async def serve(service: Service, settings: Settings) -> None:
                 load_or_create(section.identity_file),
                 section.fabric,
                 section.advertise,
-                section.runtime_peers_file,
                 section.probe_period,
             )
             registry.nodes = fabric
@@ -85,6 +95,7 @@ async def serve(service: Service, settings: Settings) -> None:
                 for loop in loops:
                     loop.cancel()
             await fabric.thread.stop()
+            await _save_last(registry)
     except (BusError, ListenError) as error:
         raise FatalError(str(error)) from None
 

@@ -6,7 +6,7 @@ import asyncio
 import hmac
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable, Collection
 
 import structlog
 
@@ -15,21 +15,33 @@ from qmesh.fabric.v1 import control_pb2 as control
 from qmesh.fabric.v1 import enroll_pb2 as enroll
 from qmesh.registry.v1 import registry_pb2 as pb
 from qmesh_kit.errors import ServiceError
-from qmesh_registry.domain.peers import READY, PeerRecord, links_of, peer_message, snapshot_of
+from qmesh_model.gates import SERVICE_TYPES
+from qmesh_registry.domain.peers import (
+    MISSED,
+    PENDING,
+    READY,
+    SHUT_OUT,
+    PeerRecord,
+    links_of,
+    peer_message,
+    snapshot_of,
+)
 from qmesh_registry.ports import Enrolled, Nodes, RegistryStore
 
 log = structlog.get_logger()
 
-_MIN_INTERVAL = 1.0
+MIN_INTERVAL = 1.0
+_GATHER = 0.02  # what comes together becomes one snapshot
 _RECENT = 64
-_SAVE_PERIOD = 5.0
+_PER_BOOT = 1_000_000
+_PENDING_PER_SLOT = 8
+_MOST_REASON = 500
 
 _ACTIONS = {
     pb.ENROLLMENT_ACTION_APPROVE: (READY, enroll.TRUST_TIER_USER_CONTRIBUTED),
     pb.ENROLLMENT_ACTION_REJECT: (enroll.ENROLLMENT_STATUS_REJECTED, enroll.TRUST_TIER_PUBLIC_UNTRUSTED),
     pb.ENROLLMENT_ACTION_QUARANTINE: (enroll.ENROLLMENT_STATUS_QUARANTINED, enroll.TRUST_TIER_QUARANTINED),
 }
-_SHUT_OUT = frozenset({enroll.ENROLLMENT_STATUS_REJECTED, enroll.ENROLLMENT_STATUS_QUARANTINED})
 
 
 class Registry:
@@ -47,7 +59,7 @@ class Registry:
         """Takes the store; `restore` and `run` follow."""
         self._store = store
         self._pool_token = pool_token
-        self._stale_after = 3 * advert_period
+        self._stale_after = MISSED * advert_period
         self._unknown = unknown_peers
         self._clock = clock
         self._records: dict[str, PeerRecord] = {}
@@ -57,6 +69,7 @@ class Registry:
         self._dirty = asyncio.Event()
         self._urgent = False
         self._version = 0
+        self._made_at = -MIN_INTERVAL
         self._unsaved: dict[str, bytes] = {}
         self.nodes: Nodes | None = None
 
@@ -64,15 +77,14 @@ class Registry:
         """Takes up what was known before a restart; peers count as gone until they are heard."""
         for standing in await self._store.standings():
             record = self._record(standing.peer_id)
-            record.status = enroll.EnrollmentStatus.ValueType(standing.status)
-            record.tier = enroll.TrustTier.ValueType(standing.tier)
+            record.status, record.tier = standing.status, standing.tier
             record.owner, record.tenant_id = standing.owner, standing.tenant_id
         for peer_id, data, first, last in await self._store.peers():
             record = self._record(peer_id)
             record.advertisement = advert.Advertisement.FromString(data)
             record.name = record.advertisement.name
             record.first_seen, record.last_seen, record.last_advert = first, last, last
-        self._version = await self._store.last_version()
+        self._version = _PER_BOOT * await self._store.next_boot()
         await self._publish()
 
     def _record(self, peer_id: str) -> PeerRecord:
@@ -82,43 +94,73 @@ class Registry:
 
     # -- what comes from the network ---------------------------------------------------------------------------
 
-    def knows(self, peer_id: str) -> bool:
-        """Gate of connections: enrolled peers, and a few unknown ones, for enrollment and adverts only."""
+    def admits(self, peer_id: str, connected: Collection[str]) -> bool:
+        """Gate of connections: enrolled peers, and a few others at a time, for enrollment and adverts only.
+
+        Args:
+            peer_id: who asks.
+            connected: who is connected now.
+        """
         record = self._records.get(peer_id)
-        if record is not None:
-            return record.status not in _SHUT_OUT
-        strangers = sum(1 for r in self._records.values() if r.status != READY)
-        return strangers < self._unknown
+        if record is not None and (record.status == READY or record.status in SHUT_OUT):
+            return record.status == READY
+        return sum(1 for peer in connected if peer != peer_id and not self.ready(peer)) < self._unknown
 
     def ready(self, peer_id: str) -> bool:
         """Whether a peer is admitted."""
         record = self._records.get(peer_id)
         return record is not None and record.status == READY
 
+    def may_advertise(self, peer_id: str) -> bool:
+        """Whether adverts of a peer are taken: it is admitted, or has asked for it and is not shut out."""
+        record = self._records.get(peer_id)
+        return record is not None and record.status not in SHUT_OUT
+
+    def heard(self) -> dict[str, tuple[int, int]]:
+        """(epoch, counter) of the newest advertisement of each peer."""
+        return {
+            peer_id: (record.advertisement.epoch, record.advertisement.counter)
+            for peer_id, record in self._records.items()
+            if record.advertisement is not None
+        }
+
     async def decide(self, hello: enroll.EnrollHello, pool_token: str) -> enroll.EnrollResult:
-        """Decides about a peer that has proven its key."""
-        record = self._record(hello.peer_id)
-        record.name = hello.name
-        record.last_seen = self._clock()
-        if record.status == READY or record.status in _SHUT_OUT:
-            return enroll.EnrollResult(status=record.status, tier=record.tier)
+        """Decides about a peer that has proven its key; what is decided is durable before it is said.
+
+        Raises:
+            ServiceError: RESOURCE_EXHAUSTED, too many peers wait for approval; UNAVAILABLE, the database is away.
+        """
+        record = self._records.get(hello.peer_id) or PeerRecord(hello.peer_id, first_seen=self._clock())
         trusted = self._pool_token is not None and hmac.compare_digest(
             pool_token.encode(), self._pool_token.encode()
         )
-        if trusted:
-            record.status, record.tier = READY, enroll.TRUST_TIER_PLATFORM_MANAGED
-            record.owner = "platform"
-        standing = Enrolled(
-            record.peer_id, record.tenant_id, record.owner or "unknown", record.tier, record.status
-        )
-        await self._store.set_standing(
-            standing, "pool token" if trusted else "enroll protocol", "", hello.capability_summary
-        )
+        is_new = hello.peer_id not in self._records
+        if record.status == PENDING and (trusted or is_new):
+            if is_new and not trusted and self._pending() >= _PENDING_PER_SLOT * self._unknown:
+                raise ServiceError("RESOURCE_EXHAUSTED", "too many peers wait for approval")
+            standing = Enrolled(
+                record.peer_id,
+                record.tenant_id,
+                "platform" if trusted else "unknown",
+                enroll.TRUST_TIER_PLATFORM_MANAGED if trusted else record.tier,
+                READY if trusted else PENDING,
+            )
+            actor = "pool token" if trusted else "enroll protocol"
+            await self._store.set_standing(standing, actor, "", hello.capability_summary)
+            record = self._record(hello.peer_id)
+            record.status, record.tier, record.owner = standing.status, standing.tier, standing.owner
+        record.name = hello.name
+        record.last_seen = self._clock()
         return enroll.EnrollResult(status=record.status, tier=record.tier)
+
+    def _pending(self) -> int:
+        return sum(1 for record in self._records.values() if record.status == PENDING)
 
     def advertised(self, message: advert.Advertisement) -> None:
         """Takes a valid advertisement in."""
-        record = self._record(message.node_id)
+        record = self._records.get(message.node_id)
+        if record is None or record.status in SHUT_OUT:
+            return  # it was shut out while this was on the way
         now = self._clock()
         was = record.health(now, self._stale_after)
         old = record.advertisement
@@ -154,7 +196,14 @@ class Registry:
             record.last_seen = self._clock()
 
     def observe(self, observations: list[pb.Observation]) -> None:
-        """Takes in what executions showed."""
+        """Takes in what executions showed.
+
+        Raises:
+            ServiceError: INVALID_ARGUMENT, a fidelity is no fraction or a service is unknown; nothing was taken in.
+        """
+        for observation in observations:
+            if not 0.0 <= observation.fidelity <= 1.0 or observation.service_type not in SERVICE_TYPES:
+                raise ServiceError("INVALID_ARGUMENT", "an observation is out of range")
         for observation in observations:
             record = self._records.get(observation.node_id)
             if record is not None:
@@ -177,17 +226,16 @@ class Registry:
         self._dirty.set()
 
     async def run(self) -> None:
-        """Makes a new snapshot when something changed: at once for comings and goings, else once a second."""
+        """Makes a new snapshot when something changed: comings and goings at once, but at most one a second."""
+        loop = asyncio.get_running_loop()
         while True:
             try:
                 async with asyncio.timeout(self._stale_after / 6):
                     await self._dirty.wait()
             except TimeoutError:
                 pass  # adverts may have become stale without any event
-            if not self._urgent:
-                await asyncio.sleep(_MIN_INTERVAL)
-            else:
-                await asyncio.sleep(0.02)
+            wait = _GATHER if self._urgent else MIN_INTERVAL
+            await asyncio.sleep(max(wait, self._made_at + MIN_INTERVAL - loop.time()))
             self._dirty.clear()
             self._urgent = False
             await self._publish()
@@ -198,6 +246,7 @@ class Registry:
             return
         before = {node.node_id for node in self._snapshot.nodes}
         self._version += 1
+        self._made_at = asyncio.get_running_loop().time()
         made.version = self._version
         self._snapshot = made
         self._recent[made.snapshot_id] = made
@@ -212,8 +261,13 @@ class Registry:
     async def save(self) -> None:
         """Stores peers as last seen."""
         unsaved, self._unsaved = self._unsaved, {}
-        if unsaved:
+        if not unsaved:
+            return
+        try:
             await self._store.save_peers(unsaved)
+        except ServiceError:
+            self._unsaved = unsaved | self._unsaved  # the next attempt has them, too
+            raise
 
     @property
     def newest(self) -> pb.Snapshot:
@@ -229,14 +283,15 @@ class Registry:
             raise ServiceError("NOT_FOUND", f"there is no snapshot {snapshot_id[:64]}")
         return found
 
-    async def watch(self) -> AsyncIterator[pb.Snapshot]:
+    async def watch(self) -> AsyncGenerator[pb.Snapshot]:
         """The newest snapshot now and after every change."""
-        seen = -1
+        seen: pb.Snapshot | None = None
         while True:
             async with self._changed:
-                await self._changed.wait_for(lambda: self._snapshot.version != seen)
-            seen = self._snapshot.version
-            yield self._snapshot
+                while self._snapshot is seen:
+                    await self._changed.wait()
+                seen = self._snapshot
+            yield seen
 
     async def pin(self, snapshot_id: str) -> None:
         """Stores a snapshot that a plan cites."""
@@ -258,26 +313,33 @@ class Registry:
         return peer_message(record, self._clock(), self._stale_after)
 
     async def act(self, request: pb.ActOnEnrollmentRequest) -> pb.Enrollment:
-        """Approves, rejects or quarantines; effective at once."""
+        """Approves, rejects or quarantines; durable first, then effective at once."""
         if request.action not in _ACTIONS:
             raise ServiceError("INVALID_ARGUMENT", "the action should be approve, reject or quarantine")
+        if not request.reason.isprintable() or len(request.reason) > _MOST_REASON:
+            raise ServiceError(
+                "INVALID_ARGUMENT", f"the reason should be at most {_MOST_REASON} printable characters"
+            )
         record = self._records.get(request.peer_id)
         if record is None:
             raise ServiceError("NOT_FOUND", "there is no such peer")
-        record.status, record.tier = _ACTIONS[request.action]
-        standing = Enrolled(
-            record.peer_id,
-            record.tenant_id,
-            record.owner or request.caller.principal,
-            record.tier,
-            record.status,
-        )
-        await self._store.set_standing(standing, request.caller.principal, request.reason[:500])
-        if record.status in _SHUT_OUT and self.nodes is not None:
-            self.nodes.disconnect(record.peer_id, request.reason)
+        status, tier = _ACTIONS[request.action]
+        if status == record.status == READY:
+            tier = record.tier  # it is approved already
+        owner = record.owner or request.caller.principal
+        standing = Enrolled(record.peer_id, record.tenant_id, owner, tier, status)
+        await self._store.set_standing(standing, request.caller.principal, request.reason)
+        record.status, record.tier, record.owner = status, tier, owner
+        if status in SHUT_OUT and self.nodes is not None:
+            self.nodes.shut_out(record.peer_id, status, request.reason)
         self._touch(urgent=True)
-        return (await self._store.enrollments(request.peer_id))[0]
+        return (await self.enrollments(request.peer_id))[0]
 
     async def enrollments(self, peer_id: str) -> list[pb.Enrollment]:
         """Enrollments with their history."""
-        return await self._store.enrollments(peer_id)
+        found = await self._store.enrollments(peer_id)
+        for enrollment in found:
+            record = self._records.get(enrollment.peer_id)
+            if record is not None and record.advertisement is not None and record.status == READY:
+                enrollment.published_service_count = len(record.advertisement.services)
+        return found

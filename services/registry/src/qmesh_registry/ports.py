@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from qmesh.fabric.v1 import enroll_pb2 as enroll
 from qmesh.registry.v1 import registry_pb2 as pb
 
 
@@ -16,8 +17,8 @@ class Enrolled:
     peer_id: str
     tenant_id: str
     owner: str
-    tier: int
-    status: int
+    tier: enroll.TrustTier.ValueType
+    status: enroll.EnrollmentStatus.ValueType
 
 
 class RegistryStore(Protocol):
@@ -51,8 +52,8 @@ class RegistryStore(Protocol):
         """A stored snapshot."""
         ...
 
-    async def last_version(self) -> int:
-        """Greatest version stored."""
+    async def next_boot(self) -> int:
+        """A number above all that were given before."""
         ...
 
 
@@ -63,6 +64,6 @@ class Nodes(Protocol):
         """Sends every node the directory, and whom to probe."""
         ...
 
-    def disconnect(self, peer_id: str, reason: str) -> None:
-        """Tells a peer that it is shut out, and ends its connections."""
+    def shut_out(self, peer_id: str, status: enroll.EnrollmentStatus.ValueType, reason: str) -> None:
+        """Tells a peer its new status, and ends its connections."""
         ...

@@ -14,7 +14,6 @@ class RegistrySection(ServiceSection):
     advertise: tuple[str, ...] = ()
     identity_file: Path
     pool_token: SecretStr | None = None
-    runtime_peers_file: Path
     advert_period: Duration = Field(default=2.0, gt=0)
     probe_period: Duration = Field(default=10.0, gt=0)
     unknown_peers: int = Field(default=32, ge=0)

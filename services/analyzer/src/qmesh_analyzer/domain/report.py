@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ from qmesh_analyzer.domain.fields import Mixture
 from qmesh_analyzer.domain.ideal import Ideal, ideal_of
 from qmesh_analyzer.domain.kernels import Reals
 from qmesh_analyzer.domain.outcomes import Outcomes, hellinger
+
+Document = dict[str, Any]
+"""Values as JSON has them."""
 
 FULL_STATE_QUBITS = 12
 LISTED_OUTCOMES = 1 << FULL_STATE_QUBITS
@@ -55,7 +59,7 @@ class Report:
         self._blobs = blobs
         self._form: circuit.Circuit = header.circuit
         self._reasons: dict[str, str] = {}
-        self._document: dict[str, object] = {}
+        self._document: Document = {}
 
     @property
     def code(self) -> str:
@@ -63,7 +67,7 @@ class Report:
         codes = [reason.partition(":")[0] for reason in self._reasons.values()]
         return next((code for code in codes if code != NO_PURE_STATE), "")
 
-    def build(self) -> dict[str, object]:
+    def build(self) -> Document:
         """The document.
 
         Raises:

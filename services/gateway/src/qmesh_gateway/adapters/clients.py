@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import cast
+
+import grpc
+
 from qmesh.planner.v1 import plan_pb2 as planning
 from qmesh.planner.v1 import planner_pb2 as planner
 from qmesh.planner.v1 import planner_pb2_grpc as planner_stubs
@@ -10,6 +14,18 @@ from qmesh.reservation.v1 import reservation_pb2_grpc as reservation_stubs
 from qmesh.runtime.v1 import runtime_pb2_grpc as runtime_stubs
 from qmesh_gateway.settings import Settings
 from qmesh_kit.rpc import RpcChannel
+
+_COMPILE_SECONDS = 60.0
+
+
+def _joined(pieces: list[bytes]) -> planning.Plan:
+    """A plan from the chunks of its stream."""
+    return planning.Plan.FromString(b"".join(pieces))
+
+
+def _grpc(channel: RpcChannel) -> grpc.aio.Channel:
+    """Generated stubs are typed for grpc's own channel, of which they call only what `RpcChannel` has."""
+    return cast("grpc.aio.Channel", channel)
 
 
 class Clients:
@@ -29,20 +45,20 @@ class Clients:
                 ("analyzer", section.analyzer),
             )
         }
-        self.runtime = runtime_stubs.JobServiceStub(self.channels["runtime"])
-        self.planner = planner_stubs.PlannerServiceStub(self.channels["planner"])
-        self.registry = registry_stubs.RegistryServiceStub(self.channels["registry"])
-        self.reservation = reservation_stubs.ReservationServiceStub(self.channels["reservation"])
+        self.runtime = runtime_stubs.JobServiceStub(_grpc(self.channels["runtime"]))
+        self.planner = planner_stubs.PlannerServiceStub(_grpc(self.channels["planner"]))
+        self.registry = registry_stubs.RegistryServiceStub(_grpc(self.channels["registry"]))
+        self.reservation = reservation_stubs.ReservationServiceStub(_grpc(self.channels["reservation"]))
 
     async def plan(self, request: planner.GetPlanRequest) -> planning.Plan:
         """A stored plan."""
-        pieces = [piece.plan async for piece in self.planner.GetPlan(request, timeout=self.timeout)]
-        return planning.Plan.FromString(b"".join(pieces))
+        return _joined([piece.plan async for piece in self.planner.GetPlan(request, timeout=self.timeout)])
 
     async def compile(self, request: planner.CompileRequest) -> planning.Plan:
         """A new plan."""
-        pieces = [piece.plan async for piece in self.planner.Compile(request, timeout=60)]
-        return planning.Plan.FromString(b"".join(pieces))
+        return _joined(
+            [piece.plan async for piece in self.planner.Compile(request, timeout=_COMPILE_SECONDS)]
+        )
 
     async def close(self) -> None:
         """Closes all channels."""

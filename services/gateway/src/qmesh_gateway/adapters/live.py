@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Protocol
 
 import structlog
 from google.protobuf.message import DecodeError
@@ -22,6 +22,27 @@ _RING = 256
 TERMINAL = frozenset({events.JOB_STATUS_COMPLETED, events.JOB_STATUS_FAILED, events.JOB_STATUS_CANCELED})
 
 
+class Delivery(Protocol):
+    """What is used of a NATS message."""
+
+    subject: str
+    data: bytes
+
+
+class _Mailbox:
+    """Live events of one stream; a full ring loses the newest and says so."""
+
+    def __init__(self) -> None:
+        self.queue: asyncio.Queue[events.JobEvent] = asyncio.Queue(_RING)
+        self.lost = False
+
+    def put(self, event: events.JobEvent) -> None:
+        if self.queue.full():
+            self.lost = True  # history fills the gap
+        else:
+            self.queue.put_nowait(event)
+
+
 class LiveEvents:
     """Routes events to the streams that wait for their job."""
 
@@ -29,69 +50,71 @@ class LiveEvents:
         """Takes the clients, for history, and the longest silence on a stream."""
         self._clients = clients
         self._idle = idle_seconds
-        self._queues: dict[str, set[asyncio.Queue[events.JobEvent]]] = {}
+        self._boxes: dict[str, set[_Mailbox]] = {}
+        self._closed = False
 
-    async def deliver(self, message: Any) -> None:
+    async def deliver(self, message: Delivery) -> None:
         """Takes one NATS message."""
         try:
             event = events.JobEvent.FromString(message.data)
         except DecodeError:
             log.warning("an event that cannot be read was dropped", subject=message.subject)
             return
-        for queue in self._queues.get(event.job_id, ()):
-            if not queue.full():  # a full ring shows as a gap, which history fills
-                queue.put_nowait(event)
+        for box in self._boxes.get(event.job_id, ()):
+            box.put(event)
+
+    def close(self) -> None:
+        """Ends all streams at their next event or silence; their readers resume elsewhere."""
+        self._closed = True
+        for boxes in self._boxes.values():
+            for box in boxes:
+                box.put(events.JobEvent())
 
     @contextmanager
-    def _queue(self, job_id: str) -> Any:
-        queue: asyncio.Queue[events.JobEvent] = asyncio.Queue(_RING)
-        self._queues.setdefault(job_id, set()).add(queue)
+    def _mailbox(self, job_id: str) -> Iterator[_Mailbox]:
+        box = _Mailbox()
+        self._boxes.setdefault(job_id, set()).add(box)
         try:
-            yield queue
+            yield box
         finally:
-            waiting = self._queues[job_id]
-            waiting.discard(queue)
+            waiting = self._boxes[job_id]
+            waiting.discard(box)
             if not waiting:
-                del self._queues[job_id]
+                del self._boxes[job_id]
 
     async def stream(
         self, who: caller.Caller, job_id: str, after: int
     ) -> AsyncIterator[events.JobEvent | None]:
         """Every event above a sequence, in order and without gaps; None when nothing happened for a while."""
         last = after
-        with self._queue(job_id) as queue:
-            while True:
+        with self._mailbox(job_id) as box:
+            while not self._closed:
+                box.lost = False
                 history, final = await self.history(who, job_id, last)
                 for event in history:
                     last = event.sequence
                     yield event
                 if final:
                     return
-                async for event in self._live(queue, last):
-                    if event is None:
-                        yield None
-                        break
-                    if event.sequence > last + 1:
-                        break
-                    last = event.sequence
-                    yield event
+                while (found := await self._next(box, last)) is not None and found.sequence == last + 1:
+                    last = found.sequence
+                    yield found
+                    if found.status in TERMINAL:
+                        break  # what follows the end is in the history
+                if found is None:
+                    yield None
 
-    async def _live(
-        self, queue: asyncio.Queue[events.JobEvent], last: int
-    ) -> AsyncIterator[events.JobEvent | None]:
-        while True:
-            try:
-                async with asyncio.timeout(self._idle):
-                    event = await queue.get()
-            except TimeoutError:
-                yield None
-                return
-            if event.sequence <= last:
-                continue
-            yield event
-            last = event.sequence
-            if event.status in TERMINAL:
-                return
+    async def _next(self, box: _Mailbox, last: int) -> events.JobEvent | None:
+        """The next live event above a sequence; None after a silence, a loss, or at the end of the gateway."""
+        try:
+            async with asyncio.timeout(self._idle):
+                while not self._closed and not (box.lost and box.queue.empty()):
+                    event = await box.queue.get()
+                    if event.sequence > last:
+                        return event
+        except TimeoutError:
+            pass
+        return None
 
     async def history(
         self, who: caller.Caller, job_id: str, after: int

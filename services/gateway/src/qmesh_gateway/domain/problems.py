@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
 
 from qmesh_kit.errors import ServiceError
 from qmesh_model.diagnostics import Diagnostic
@@ -25,17 +28,20 @@ _HTTP = {
     "UNAVAILABLE": 503,
     "DATA_LOSS": 500,
 }
+_MOST_ERRORS = 50
 _TITLES = {
     400: "Bad request",
     401: "Not authenticated",
     403: "Not allowed",
     404: "Not found",
     405: "Method not allowed",
+    408: "Took too long",
     409: "Conflict",
     413: "Too large",
     415: "Unsupported media type",
     422: "Not acceptable as it stands",
     429: "Too many requests",
+    431: "Too large",
     500: "Internal error",
     501: "Not implemented",
     503: "Unavailable",
@@ -70,6 +76,15 @@ class ProblemError(Exception):
         self.errors = list(errors)
         self.retry_after = retry_after
 
+    def headers(self) -> dict[str, str]:
+        """HTTP headers that belong to the answer."""
+        found = {}
+        if self.retry_after is not None:
+            found["retry-after"] = str(max(1, math.ceil(self.retry_after)))
+        if self.status == HTTPStatus.UNAUTHORIZED:
+            found["www-authenticate"] = "Bearer"
+        return found
+
     def document(self, request_id: str) -> dict[str, object]:
         """The problem document."""
         return {
@@ -90,6 +105,21 @@ def of_service_error(error: ServiceError) -> ProblemError:
     if status in {429, 503} and retry_after is None:
         retry_after = 1.0
     return ProblemError(status, error.code, error.message, retry_after=retry_after)
+
+
+def of_validation(errors: Sequence[Mapping[str, Any]]) -> ProblemError:
+    """Fields that are not as they should be (entries of pydantic's errors); values are not repeated."""
+    entries: list[dict[str, object]] = [
+        {
+            "field": ".".join(str(part) for part in item["loc"])[:128],
+            "code": str(item["type"]).upper(),
+            "message": str(item["msg"])[:256],
+            "hint": None,
+        }
+        for item in errors[:_MOST_ERRORS]
+    ]
+    first = entries[0]
+    return ProblemError(422, "INVALID_ARGUMENT", f"{first['field'] or 'body'}: {first['message']}", entries)
 
 
 def of_diagnostics(diagnostics: Sequence[Diagnostic]) -> ProblemError:

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import ORJSONResponse
+from google.protobuf.message import Message
 
 from qmesh.circuit.v1 import caller_pb2 as caller
 from qmesh.circuit.v1 import circuit_pb2 as circuit
 from qmesh.planner.v1 import planner_pb2 as planner
 from qmesh.runtime.v1 import runtime_pb2 as runtime
+from qmesh_gateway.answers import JsonResponse
 from qmesh_gateway.bodies import CompileBody, SubmitBody, ValidateBody, read
 from qmesh_gateway.domain import documents
 from qmesh_gateway.domain.problems import ProblemError, diagnostic_document, of_diagnostics
 from qmesh_gateway.state import caller_of, state_of
 from qmesh_model import wire
 from qmesh_model.circuit import Circuit
-from qmesh_model.diagnostics import CircuitError
+from qmesh_model.diagnostics import CircuitError, Diagnostic
 from qmesh_model.parser import parse
 from qmesh_model.statistics import statistics_of
 
@@ -28,44 +30,58 @@ router = APIRouter(prefix="/circuits", tags=["circuits"])
 
 _OFF_LOOP = 16 << 10
 _LARGEST = 256 << 10
+_LARGEST_MESSAGE = (4 << 20) - (64 << 10)  # below the 4 MiB that a gRPC server of the mesh takes
 _KEY_LENGTH = 200
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 Caller = Annotated[caller.Caller, Depends(caller_of)]
 
 
-def _schema(kind: type[SubmitBody | ValidateBody | CompileBody]) -> dict[str, object]:
-    return {
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": kind.model_json_schema()}},
-        }
-    }
-
-
-async def parsed(text: str) -> Circuit:
-    """The circuit; long texts are parsed off the event loop.
+async def parsed(text: str) -> tuple[Circuit, circuit.Circuit]:
+    """The circuit and its wire form; long texts are read off the event loop.
 
     Raises:
         ProblemError: 413 or 422 with line, column and hint.
     """
-    size = len(text.encode("utf-8", "surrogatepass"))
+    size = len(text.encode())
     if size > _LARGEST:
         raise ProblemError(413, "CIRCUIT_TOO_LARGE", f"the circuit has {size} bytes, more than {_LARGEST}")
+    if "\0" in text:
+        raise of_diagnostics([_nul(text)])
     try:
-        return parse(text) if size <= _OFF_LOOP else await asyncio.to_thread(parse, text)
+        form, message = _read(text) if size <= _OFF_LOOP else await asyncio.to_thread(_read, text)
     except CircuitError as error:
         raise of_diagnostics(error.diagnostics) from None
+    return form, message
 
 
-@router.post("/submit", status_code=202, operation_id="submitCircuit", openapi_extra=_schema(SubmitBody))
-async def submit(request: Request, who: Caller) -> ORJSONResponse:
+def _read(text: str) -> tuple[Circuit, circuit.Circuit]:
+    form = parse(text)
+    return form, wire.to_proto(form)
+
+
+def _nul(text: str) -> Diagnostic:
+    before = text[: text.index("\0")]
+    line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+    return Diagnostic(
+        code="QASM101",
+        message="the circuit has a NUL character",
+        line=line,
+        column=column,
+        end_column=column + 1,
+        hint="send plain text",
+    )
+
+
+@router.post("/submit", status_code=202, operation_id="submitCircuit")
+async def submit(request: Request, who: Caller) -> JsonResponse:
     """Submits a circuit; a circuit that cannot be understood is refused at once."""
     body, raw = await read(request, SubmitBody)
     state = state_of(request)
-    form = await parsed(body.circuit)
+    form, circuit_form = await parsed(body.circuit)
     message = runtime.SubmitRequest(
         caller=who,
         text=body.circuit,
-        circuit=wire.to_proto(form),
+        circuit=circuit_form,
         shots=body.shots,
         seed=body.seed,
         min_fidelity=body.min_fidelity,
@@ -79,14 +95,25 @@ async def submit(request: Request, who: Caller) -> ORJSONResponse:
         idempotency_key=_idempotency_key(request),
         body_digest=hashlib.sha256(raw).digest(),
     )
+    _check_size(message)
     answer = await state.clients.runtime.Submit(message, timeout=state.clients.timeout)
     location = f"/api/v1/jobs/{answer.job.job_id}"
-    return ORJSONResponse(
+    return JsonResponse(
         documents.job(answer.job, result=False)
         | {"links": {"self": location, "events": f"{location}/events"}},
         status_code=202,
         headers={"location": location},
     )
+
+
+def _check_size(message: Message) -> None:
+    size = message.ByteSize()
+    if size > _LARGEST_MESSAGE:
+        raise ProblemError(
+            413,
+            "CIRCUIT_TOO_LARGE",
+            f"the normal form with its parameters has {size} bytes; send less at once",
+        )
 
 
 def _idempotency_key(request: Request) -> str:
@@ -100,7 +127,7 @@ def _idempotency_key(request: Request) -> str:
 
 def _metadata(body: SubmitBody) -> bytes:
     data = orjson.dumps(body.metadata)
-    if len(data) > 16 << 10 or b"\\u0000" in data:
+    if len(data) > 16 << 10 or _NUL.search(data):
         raise ProblemError(422, "INVALID_ARGUMENT", "metadata is larger than 16 KiB, or has a NUL in it")
     return data
 
@@ -142,12 +169,12 @@ def _observables(body: SubmitBody, form: Circuit) -> list[circuit.Observable]:
     ]
 
 
-@router.post("/validate", operation_id="validateCircuit", openapi_extra=_schema(ValidateBody))
-async def validate(request: Request, who: Caller) -> ORJSONResponse:
+@router.post("/validate", operation_id="validateCircuit", dependencies=[Depends(caller_of)])
+async def validate(request: Request) -> JsonResponse:
     """Says what the mesh understands of a circuit, without running it."""
     body, _ = await read(request, ValidateBody)
-    form = await parsed(body.circuit)
-    return ORJSONResponse(
+    form, _ = await parsed(body.circuit)
+    return JsonResponse(
         {
             "valid": True,
             "diagnostics": [diagnostic_document(d) for d in form.warnings],
@@ -170,20 +197,19 @@ async def validate(request: Request, who: Caller) -> ORJSONResponse:
     )
 
 
-@router.post("/compile", operation_id="compileCircuit", openapi_extra=_schema(CompileBody))
-async def compile_circuit(request: Request, who: Caller) -> ORJSONResponse:
+@router.post("/compile", operation_id="compileCircuit")
+async def compile_circuit(request: Request, who: Caller) -> JsonResponse:
     """Plans a circuit without running it."""
     body, _ = await read(request, CompileBody)
-    form = await parsed(body.circuit)
-    plan = await state_of(request).clients.compile(
-        planner.CompileRequest(
-            caller=who,
-            circuit=wire.to_proto(form),
-            strategy=documents.STRATEGIES[body.strategy],
-            shots=body.shots,
-            noise=body.noise,
-            min_fidelity=body.min_fidelity if body.noise else 0.0,
-            snapshot_id=body.snapshot_id,
-        )
+    _, circuit_form = await parsed(body.circuit)
+    message = planner.CompileRequest(
+        caller=who,
+        circuit=circuit_form,
+        strategy=documents.STRATEGIES[body.strategy],
+        shots=body.shots,
+        noise=body.noise,
+        min_fidelity=body.min_fidelity if body.noise else 0.0,
+        snapshot_id=body.snapshot_id,
     )
-    return ORJSONResponse(documents.plan(plan))
+    _check_size(message)
+    return JsonResponse(documents.plan(await state_of(request).clients.compile(message)))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
-from fastapi.responses import ORJSONResponse
 
 from qmesh.circuit.v1 import caller_pb2 as caller
 from qmesh.registry.v1 import registry_pb2 as registry
 from qmesh.reservation.v1 import reservation_pb2 as reservation
+from qmesh_gateway.answers import JsonResponse
 from qmesh_gateway.domain import documents
 from qmesh_gateway.routes.jobs import known_id
 from qmesh_gateway.state import caller_of, state_of
@@ -26,7 +26,7 @@ async def list_services(
     availability: Annotated[str, Query(max_length=16)] = "",
     min_fidelity: Annotated[float, Query(ge=0, le=1)] = 0.0,
     qubits: Annotated[int, Query(ge=0, le=10_000)] = 0,
-) -> ORJSONResponse:
+) -> JsonResponse:
     """Services of the nodes that live, as planners see them."""
     clients = state_of(request).clients
     answer = await clients.registry.GetSnapshot(
@@ -42,7 +42,7 @@ async def list_services(
         and offer.fidelity >= min_fidelity
         and offer.qubit_max >= qubits
     ]
-    return ORJSONResponse({"snapshot_id": answer.snapshot.snapshot_id, "services": rows})
+    return JsonResponse({"snapshot_id": answer.snapshot.snapshot_id, "services": rows})
 
 
 async def _peers(request: Request, who: caller.Caller, *, include_stale: bool) -> registry.ListPeersResponse:
@@ -53,27 +53,27 @@ async def _peers(request: Request, who: caller.Caller, *, include_stale: bool) -
 
 
 @router.get("/discovery/peers", operation_id="listPeers")
-async def list_peers(request: Request, who: Caller, *, include_stale: bool = False) -> ORJSONResponse:
+async def list_peers(request: Request, who: Caller, *, include_stale: bool = False) -> JsonResponse:
     """Peers that the registry knows."""
     answer = await _peers(request, who, include_stale=include_stale)
-    return ORJSONResponse({"peers": [documents.peer(p) for p in answer.peers]})
+    return JsonResponse({"peers": [documents.peer(p) for p in answer.peers]})
 
 
 @router.get("/discovery/peers/{peer_id}", operation_id="getPeer")
-async def get_peer(request: Request, peer_id: str, who: Caller) -> ORJSONResponse:
+async def get_peer(request: Request, peer_id: str, who: Caller) -> JsonResponse:
     """One peer."""
     clients = state_of(request).clients
     message = registry.GetPeerRequest(caller=who, peer_id=peer_id[:128])
-    answer = await clients.registry.GetPeer(message, timeout=clients.timeout)
-    return ORJSONResponse(documents.peer(answer.peer))
+    answer: registry.GetPeerResponse = await clients.registry.GetPeer(message, timeout=clients.timeout)
+    return JsonResponse(documents.peer(answer.peer))
 
 
 @router.get("/discovery/topology", operation_id="getTopology")
-async def topology(request: Request, who: Caller, *, include_stale: bool = True) -> ORJSONResponse:
+async def topology(request: Request, who: Caller, *, include_stale: bool = True) -> JsonResponse:
     """Peers and measured links."""
     answer = await _peers(request, who, include_stale=include_stale)
     peers = [documents.peer(p) for p in answer.peers]
-    return ORJSONResponse(
+    return JsonResponse(
         {
             "peers": peers,
             "links": [documents.link(x) for x in answer.links],
@@ -88,7 +88,7 @@ async def topology(request: Request, who: Caller, *, include_stale: bool = True)
 
 
 @router.get("/discovery/network/topology", operation_id="getNetworkTopology")
-async def network_topology(request: Request, who: Caller) -> ORJSONResponse:
+async def network_topology(request: Request, who: Caller) -> JsonResponse:
     """State of the fabric and the snapshot that planners use."""
     clients = state_of(request).clients
     fabric = await clients.registry.GetFabric(registry.GetFabricRequest(caller=who), timeout=clients.timeout)
@@ -97,7 +97,7 @@ async def network_topology(request: Request, who: Caller) -> ORJSONResponse:
     )
     made = documents.stamp(answer.snapshot.made_at)
     services = [documents.service(n, o, made) for n in answer.snapshot.nodes for o in n.services]
-    return ORJSONResponse(
+    return JsonResponse(
         {
             "fabric_running": fabric.running,
             "generated_at": made,
@@ -109,11 +109,11 @@ async def network_topology(request: Request, who: Caller) -> ORJSONResponse:
 
 
 @router.get("/bootstrap/libp2p", operation_id="getBootstrap")
-async def bootstrap(request: Request, who: Caller) -> ORJSONResponse:
+async def bootstrap(request: Request, who: Caller) -> JsonResponse:
     """What a new node needs to join."""
     clients = state_of(request).clients
     fabric = await clients.registry.GetFabric(registry.GetFabricRequest(caller=who), timeout=clients.timeout)
-    return ORJSONResponse(
+    return JsonResponse(
         {
             "enabled": fabric.running,
             "topics": list(fabric.topics),
@@ -128,11 +128,11 @@ async def bootstrap(request: Request, who: Caller) -> ORJSONResponse:
 
 
 @router.get("/bootstrap/libp2p/runtime", operation_id="getFabricRuntime")
-async def fabric_runtime(request: Request, who: Caller) -> ORJSONResponse:
+async def fabric_runtime(request: Request, who: Caller) -> JsonResponse:
     """The registry's live libp2p host."""
     clients = state_of(request).clients
     fabric = await clients.registry.GetFabric(registry.GetFabricRequest(caller=who), timeout=clients.timeout)
-    return ORJSONResponse(
+    return JsonResponse(
         {
             "driver": fabric.driver,
             "driver_version": fabric.driver_version,
@@ -145,7 +145,7 @@ async def fabric_runtime(request: Request, who: Caller) -> ORJSONResponse:
 
 
 @router.get("/reservations/{reservation_id}", operation_id="getReservation")
-async def get_reservation(request: Request, reservation_id: str, who: Caller) -> ORJSONResponse:
+async def get_reservation(request: Request, reservation_id: str, who: Caller) -> JsonResponse:
     """One reservation with its history."""
     clients = state_of(request).clients
     message = reservation.GetReservationRequest(
@@ -153,7 +153,7 @@ async def get_reservation(request: Request, reservation_id: str, who: Caller) ->
     )
     answer = await clients.reservation.GetReservation(message, timeout=clients.timeout)
     item = answer.reservation
-    return ORJSONResponse(
+    return JsonResponse(
         {
             "reservation_id": item.reservation_id,
             "job_id": item.job_id,
@@ -171,5 +171,5 @@ async def get_reservation(request: Request, reservation_id: str, who: Caller) ->
     )
 
 
-def _state(value: reservation.ReservationState) -> str:
+def _state(value: reservation.ReservationState.ValueType) -> str:
     return reservation.ReservationState.Name(value).removeprefix("RESERVATION_STATE_")

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import base64
+import re
 import uuid
 from collections.abc import AsyncIterator
 from typing import Annotated, Literal
+from urllib.parse import urlencode
 
 import orjson
 from fastapi import APIRouter, Depends, Query, Request
-from fastapi.responses import ORJSONResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 
 from qmesh.circuit.v1 import caller_pb2 as caller
 from qmesh.events.v1 import events_pb2 as events
 from qmesh.runtime.v1 import runtime_pb2 as runtime
+from qmesh_gateway.answers import JsonResponse
 from qmesh_gateway.domain import documents
 from qmesh_gateway.domain.problems import ProblemError
 from qmesh_gateway.state import GatewayState, caller_of, state_of
+from qmesh_kit.errors import ServiceError
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
 Caller = Annotated[caller.Caller, Depends(caller_of)]
 Status = Literal["QUEUED", "COMPILING", "RESERVING", "EXECUTING", "COMPLETED", "FAILED", "CANCELED"]
+_SEQUENCE = re.compile(r"[0-9]{1,18}")
 _DETAIL = {
     "full": runtime.RESULT_DETAIL_FULL,
     "summary": runtime.RESULT_DETAIL_SUMMARY,
@@ -48,7 +53,7 @@ async def list_jobs(
     status: Annotated[list[Status] | None, Query()] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[str, Query(max_length=200)] = "",
-) -> ORJSONResponse:
+) -> JsonResponse:
     """Jobs, newest first."""
     state = state_of(request)
     message = runtime.ListJobsRequest(
@@ -60,8 +65,9 @@ async def list_jobs(
     answer = await state.clients.runtime.ListJobs(message, timeout=state.clients.timeout)
     headers = {}
     if answer.next_cursor:
-        headers["link"] = f'</api/v1/jobs?limit={limit}&cursor={answer.next_cursor}>; rel="next"'
-    return ORJSONResponse(
+        query = urlencode({"limit": limit, "cursor": answer.next_cursor, "status": status or []}, doseq=True)
+        headers["link"] = f'</api/v1/jobs?{query}>; rel="next"'
+    return JsonResponse(
         {
             "jobs": [documents.job(job, result=False) for job in answer.jobs],
             "next_cursor": answer.next_cursor or None,
@@ -76,27 +82,27 @@ async def get_job(
     job_id: str,
     who: Caller,
     result_detail: Literal["full", "summary", "none"] = "full",
-) -> ORJSONResponse:
+) -> JsonResponse:
     """One job with its result."""
     state = state_of(request)
     message = runtime.GetJobRequest(caller=who, job_id=known_id(job_id), detail=_DETAIL[result_detail])
     answer = await state.clients.runtime.GetJob(message, timeout=state.clients.timeout)
-    return ORJSONResponse(documents.job(answer.job))
+    return JsonResponse(documents.job(answer.job))
 
 
 @router.post("/{job_id}/cancel", operation_id="cancelJob")
-async def cancel_job(request: Request, job_id: str, who: Caller) -> ORJSONResponse:
+async def cancel_job(request: Request, job_id: str, who: Caller) -> JsonResponse:
     """Asks for the end of a job; 409 when it has already ended."""
     state = state_of(request)
     message = runtime.CancelJobRequest(caller=who, job_id=known_id(job_id))
     answer = await state.clients.runtime.CancelJob(message, timeout=state.clients.timeout)
-    return ORJSONResponse(documents.job(answer.job, result=False))
+    return JsonResponse(documents.job(answer.job, result=False))
 
 
 @router.get("/{job_id}/shots", operation_id="getShots")
 async def get_shots(
     request: Request, job_id: str, who: Caller, parameter_set: Annotated[int, Query(ge=0, le=999)] = 0
-) -> ORJSONResponse:
+) -> JsonResponse:
     """Packed bit columns: one bit a shot, least significant bit of the first byte first, base64."""
     state = state_of(request)
     message = runtime.GetShotsRequest(caller=who, job_id=known_id(job_id), parameter_set=parameter_set)
@@ -105,7 +111,7 @@ async def get_shots(
     async for part in state.clients.runtime.GetShots(message, timeout=state.clients.timeout):
         shots = part.shots
         columns.append({"bit": part.bit, "column": base64.b64encode(part.column).decode("ascii")})
-    return ORJSONResponse({"job_id": job_id, "shots": shots, "columns": columns})
+    return JsonResponse({"job_id": message.job_id, "shots": shots, "columns": columns})
 
 
 @router.get(
@@ -121,7 +127,7 @@ async def stream_events(
     state = state_of(request)
     known = known_id(job_id)
     resume = request.headers.get("last-event-id", "")
-    first = int(resume) if resume.isdigit() and len(resume) < 19 else after  # noqa: PLR2004 - digits of 2**63
+    first = int(resume) if _SEQUENCE.fullmatch(resume) else after
     probe = runtime.GetJobRequest(caller=who, job_id=known)
     await state.clients.runtime.GetJob(probe, timeout=state.clients.timeout)
     return StreamingResponse(
@@ -132,9 +138,14 @@ async def stream_events(
 
 
 async def _frames(state: GatewayState, who: caller.Caller, job_id: str, after: int) -> AsyncIterator[bytes]:
-    async for event in state.live.stream(who, job_id, after):
-        if event is None:
-            yield b": still here\n\n"
-            continue
-        data = orjson.dumps(documents.event(event))
-        yield b"id: %d\nevent: job\ndata: %s\n\n" % (event.sequence, data)
+    yield b"retry: 500\n\n"
+    try:
+        async for event in state.live.stream(who, job_id, after):
+            if event is None:
+                yield b": still here\n\n"
+                continue
+            data = orjson.dumps(documents.event(event))
+            yield b"id: %d\nevent: job\ndata: %s\n\n" % (event.sequence, data)
+    except ServiceError as error:
+        # the answer has begun: the stream ends here, and its reader resumes where it was
+        yield b": interrupted, %s\n\n" % error.code.encode()

@@ -7,10 +7,10 @@ import time
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import ORJSONResponse
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from qmesh_gateway import __version__
+from qmesh_gateway.answers import JsonResponse
 from qmesh_gateway.state import state_of
 from qmesh_kit.errors import ServiceError
 from qmesh_kit.rpc import RpcChannel
@@ -21,10 +21,10 @@ _REQUIRED = frozenset({"runtime", "planner", "registry", "reservation"})
 
 
 @router.get("/health", operation_id="getHealth")
-async def health(request: Request) -> ORJSONResponse:
+async def health(request: Request) -> JsonResponse:
     """This process only; asks no dependency."""
     state = state_of(request)
-    return ORJSONResponse(
+    return JsonResponse(
         {
             "status": "ok",
             "service": "gateway",
@@ -45,7 +45,7 @@ async def _probe(name: str, channel: RpcChannel) -> dict[str, Any]:
 
 
 @router.get("/ready", operation_id="getReady")
-async def ready(request: Request) -> ORJSONResponse:
+async def ready(request: Request) -> JsonResponse:
     """Probes every dependency; 503 names what is missing."""
     state = state_of(request)
     probes = list(
@@ -62,7 +62,8 @@ async def ready(request: Request) -> ORJSONResponse:
     )
     missing = [p["name"] for p in probes if not p["reachable"]]
     blocking = [name for name in missing if name in _REQUIRED or name == "nats"]
-    return ORJSONResponse(
+    return JsonResponse(
         {"status": "degraded" if missing else "ready", "missing": missing, "dependencies": probes},
         status_code=503 if blocking else 200,
+        headers={"retry-after": "1"} if blocking else {},
     )

@@ -1,25 +1,25 @@
 """Bit columns over shots, and conditions over them."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qmesh.circuit.v1 import circuit_pb2 as circuit
 from qmesh.fabric.v1 import gate_pb2 as gate
+from qmesh_model import conditions
+from qmesh_model.circuit import (
+    BitVersion,
+    Comparison,
+    Condition,
+    ConditionStep,
+    Logical,
+    RegisterComparison,
+)
 from qmesh_node.domain.errors import InvalidBlockError
 
 Column = NDArray[np.bool_]
-
-_COMPARE = {
-    circuit.COMPARISON_EQUAL: np.equal,
-    circuit.COMPARISON_NOT_EQUAL: np.not_equal,
-    circuit.COMPARISON_LESS: np.less,
-    circuit.COMPARISON_LESS_EQUAL: np.less_equal,
-    circuit.COMPARISON_GREATER: np.greater,
-    circuit.COMPARISON_GREATER_EQUAL: np.greater_equal,
-}
 
 
 def pack(column: Column) -> bytes:
@@ -54,50 +54,87 @@ def message_of(version: int, column: Column) -> gate.BitColumn:
     return gate.BitColumn(version=version, bits=bits, digest=hashlib.sha256(bits).digest())
 
 
-def _version(columns: Mapping[int, Column], version: int, shots: int) -> Column:
-    if version < 0:
-        return np.zeros(shots, dtype=np.bool_)
-    if version not in columns:
-        raise InvalidBlockError(f"bit version {version} is read but neither given nor written before")
-    return columns[version]
-
-
-def evaluate(condition: circuit.Condition, columns: Mapping[int, Column], shots: int) -> Column:
+def evaluate(message: circuit.Condition, columns: Mapping[int, Column], shots: int) -> Column:
     """Truth of a condition for each shot: shape (shots,).
 
     Raises:
         InvalidBlockError: the condition is malformed or reads what is not there.
     """
-    stack: list[Column] = []
-    try:
-        for token in condition.tokens:
-            kind = token.WhichOneof("token")
-            if kind == "version":
-                stack.append(_version(columns, token.version, shots))
-            elif kind == "comparison":
-                stack.append(_compare(token.comparison, columns, shots))
-            elif token.operator == circuit.LOGICAL_OPERATOR_NOT:
-                stack.append(~stack.pop())
-            elif token.operator == circuit.LOGICAL_OPERATOR_AND:
-                stack.append(stack.pop() & stack.pop())
-            elif token.operator == circuit.LOGICAL_OPERATOR_OR:
-                stack.append(stack.pop() | stack.pop())
-            elif token.operator == circuit.LOGICAL_OPERATOR_XOR:
-                stack.append(stack.pop() ^ stack.pop())
-            else:
-                raise InvalidBlockError("a condition has an unknown operator")
-    except IndexError:
-        raise InvalidBlockError("a condition takes more values than it has") from None
-    if len(stack) != 1:
-        raise InvalidBlockError("a condition does not end in one value")
-    return stack[0]
 
+    def column(version: int) -> Column:
+        if version not in columns:
+            raise InvalidBlockError(f"bit version {version} is read but neither given nor written before")
+        return columns[version]
 
-def _compare(comparison: circuit.RegisterComparison, columns: Mapping[int, Column], shots: int) -> Column:
-    if comparison.comparison not in _COMPARE:
-        raise InvalidBlockError("a condition has an unknown comparison")
-    value = np.zeros(shots, dtype=np.uint64)
-    for index, version in enumerate(comparison.versions):
-        value |= _version(columns, version, shots).astype(np.uint64) << np.uint64(index)
-    result: Column = _COMPARE[comparison.comparison](value, np.uint64(comparison.value))
+    result: Column = conditions.evaluate(condition_of(message), column, np.zeros(shots, dtype=np.bool_))
     return result
+
+
+def condition_of(message: circuit.Condition) -> Condition:
+    """The condition of a message.
+
+    Raises:
+        InvalidBlockError: it does not end in one value, has too many steps, or a step makes no sense.
+    """
+    if len(message.tokens) > conditions.MAX_STEPS:
+        raise InvalidBlockError(f"a condition has more than {conditions.MAX_STEPS} steps")
+    steps: list[ConditionStep] = []
+    depth = 0
+    for token in message.tokens:
+        try:
+            step = _step(token)
+        except ValueError:
+            raise InvalidBlockError("a condition has an unknown operator or comparison") from None
+        takes = 0 if not isinstance(step, Logical) else 1 if step is Logical.NOT else 2
+        if depth < takes:
+            raise InvalidBlockError("a condition takes more values than it has")
+        depth += 1 - takes
+        steps.append(step)
+    if depth != 1:
+        raise InvalidBlockError("a condition does not end in one value")
+    return Condition(tuple(steps))
+
+
+def _step(token: circuit.ConditionToken) -> ConditionStep:
+    kind = token.WhichOneof("token")
+    if kind == "version":
+        return BitVersion(token.version)
+    if kind == "comparison":
+        comparison = token.comparison
+        return RegisterComparison(
+            tuple(comparison.versions), Comparison(comparison.comparison), comparison.value
+        )
+    return Logical(token.operator)
+
+
+class Columns:
+    """Columns of one block: those that it is given, those that it writes, those that it has to reproduce."""
+
+    def __init__(self, given: Mapping[int, Column], recorded: Mapping[int, Column], shots: int) -> None:
+        """Takes the columns that conditions read, and those that were recorded before."""
+        self._known = dict(given)
+        self._recorded = recorded
+        self._shots = shots
+        self.written: dict[int, Column] = {}
+
+    def active(self, operation: gate.NodeOperation) -> Column | None:
+        """The shots in which an operation happens; None means all."""
+        if not operation.HasField("condition"):
+            return None
+        return evaluate(operation.condition, self._known, self._shots)
+
+    def recorded(self, writes: Sequence[circuit.ClassicalWrite], number: int) -> Column | None:
+        """What was recorded for one of an operation's writes, if anything was."""
+        return self._recorded.get(writes[number].version) if number < len(writes) else None
+
+    def write(self, write: circuit.ClassicalWrite, value: Column, active: Column | None) -> None:
+        """Writes a new version; shots that are not active keep the previous one, 0 if none."""
+        if active is not None:
+            if write.previous < 0:
+                value = value & active
+            elif write.previous in self._known:
+                value = np.where(active, value, self._known[write.previous])
+            else:
+                raise InvalidBlockError(f"bit version {write.previous} is kept but was not given")
+        self._known[write.version] = value
+        self.written[write.version] = value

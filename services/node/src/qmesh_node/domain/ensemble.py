@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from qmesh_node.domain.kernels import States
 
 RowOfShot = NDArray[np.uint32]
+Room = Callable[[int], None]
+"""Told how many rows are about to be allocated; raises when they do not fit."""
 
 
 @dataclass(slots=True)
@@ -40,9 +43,10 @@ class Ensemble:
         """Bytes of rows and row_of_shot."""
         return int(self.states.nbytes + self.row_of_shot.nbytes)
 
-    def own(self) -> None:
+    def own(self, room: Room) -> None:
         """Makes the amplitudes this ensemble's own, so that they may be changed."""
         if self.shared:
+            room(self.rows)
             self.states = self.states.copy()
             self.row_of_shot = self.row_of_shot.copy()
             self.shared = False
@@ -51,26 +55,29 @@ class Ensemble:
         """Bit of the amplitude index that belongs to a wire."""
         return self.wires.index(wire)
 
-    def split(self, labels: NDArray[np.integer], count: int) -> NDArray[np.int64]:
+    def split(self, labels: NDArray[np.integer], count: int, room: Room) -> NDArray[np.int64]:
         """Splits rows so that all shots of a row carry one label (0 to count - 1); returns the label of each row."""
-        if count == 1 or (labels == labels[0]).all():
-            return np.full(self.rows, labels[0] if len(labels) else 0, dtype=np.int64)
+        if (labels == labels[0]).all():
+            return np.full(self.rows, labels[0], dtype=np.int64)
         pairs = self.row_of_shot.astype(np.int64) * count + labels
         distinct, inverse = np.unique(pairs, return_inverse=True)
+        room(len(distinct))
         self.states = self.states[distinct // count]
         self.row_of_shot = inverse.astype(np.uint32)
         self.shared = False
         result: NDArray[np.int64] = distinct % count
         return result
 
-    def merge(self, other: Ensemble) -> Ensemble:
+    def merge(self, other: Ensemble, room: Room) -> Ensemble:
         """Product with another component: shot s belongs with shot s; rows are the distinct pairs."""
         if self.rows == 1 and other.rows == 1:
+            room(1)
             left, right = self.states, other.states
             row_of_shot = np.zeros_like(self.row_of_shot)
         else:
             pairs = self.row_of_shot.astype(np.int64) * other.rows + other.row_of_shot
             distinct, inverse = np.unique(pairs, return_inverse=True)
+            room(len(distinct))
             left, right = self.states[distinct // other.rows], other.states[distinct % other.rows]
             row_of_shot = inverse.astype(np.uint32)
         product = (right[:, :, None] * left[:, None, :]).reshape(len(left), -1)

@@ -4,6 +4,7 @@ Amplitudes are `states[R, 2^n]`, little-endian: wire at position 0 is the least 
 No BLAS is used, so that one operation gives the same bytes wherever it runs on one CPU family.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -103,6 +104,36 @@ def project(states: States, position: int, bits: NDArray[np.bool_]) -> None:
     one[~bits] = 0
     norms = np.sqrt(_norms(states))
     states /= norms[:, None]
+
+
+def _pauli_applied(states: States, positions: Sequence[int], pauli: Sequence[int]) -> States:
+    """A Pauli product applied to a copy of all rows."""
+    acted = states.copy()
+    for position, letter in zip(positions, pauli, strict=True):
+        if letter:
+            apply_matrix(acted, (position,), _PAULIS[letter])
+    return acted
+
+
+def pauli_zero_probability(
+    states: States, positions: Sequence[int], pauli: Sequence[int]
+) -> NDArray[np.float64]:
+    """P(eigenvalue +1) of a Pauli product for each row: shape (R,)."""
+    acted = _pauli_applied(states, positions, pauli)
+    overlap = np.sum(states.real * acted.real + states.imag * acted.imag, axis=1, dtype=np.float64)
+    result: NDArray[np.float64] = np.clip((1 + overlap / _norms(states)) / 2, 0.0, 1.0)
+    return result
+
+
+def project_pauli(
+    states: States, positions: Sequence[int], pauli: Sequence[int], sign: NDArray[np.float64]
+) -> None:
+    """Projects each row on the eigenvalue +1 or -1 of a Pauli product and normalises it; sign 0 leaves a row alone."""
+    acted = _pauli_applied(states, positions, pauli)
+    acted *= sign[:, None]
+    chosen = sign != 0
+    states += acted
+    states[chosen] /= np.sqrt(_norms(states[chosen]))[:, None]
 
 
 def apply_pauli(states: States, position: int, letter: int, rows: NDArray[np.intp]) -> None:

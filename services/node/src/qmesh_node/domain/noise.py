@@ -13,8 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qmesh.fabric.v1 import gate_pb2 as gate
-from qmesh_node.domain.ensemble import Ensemble
-from qmesh_node.domain.kernels import apply_pauli
 from qmesh_node.domain.randomness import Uniforms
 
 
@@ -99,15 +97,3 @@ def draw_paulis(
         hit = hit & active
     scaled = np.minimum((uniforms / error * others).astype(np.int64), others - 1) if error > 0 else 0
     return np.where(hit, scaled + 1, 0)
-
-
-def apply_paulis(ensemble: Ensemble, wires: tuple[int, ...], labels: NDArray[np.int64]) -> None:
-    """Splits rows by the drawn Pauli and applies it."""
-    if not labels.any():
-        return
-    row_labels = ensemble.split(labels, 4 ** len(wires))
-    ensemble.own()
-    for label in np.unique(row_labels):
-        rows = np.flatnonzero(row_labels == label)
-        for index, wire in enumerate(wires):
-            apply_pauli(ensemble.states, ensemble.position(wire), int(label) >> (2 * index) & 3, rows)

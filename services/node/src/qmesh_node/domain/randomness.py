@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qmesh_model.randomness import Purpose
+from qmesh_model.randomness import CERTAIN, DRAW_BITS, UNIT, Purpose
 
 Uniforms = NDArray[np.float64]
 
@@ -27,13 +27,14 @@ class Draws:
     def uniforms(self, operation: int, purpose: Purpose, draw: int = 0) -> Uniforms:
         """Uniform numbers in [0, 1) for one draw of one operation, one for each shot: shape (shots,)."""
         counter = np.array(
-            [self.first_shot, operation, (int(purpose) << 32) + draw, self.parameter_set], dtype=np.uint64
+            [self.first_shot, operation, (int(purpose) << DRAW_BITS) + draw, self.parameter_set],
+            dtype=np.uint64,
         )
         words = np.random.Philox(key=self.seed, counter=counter).random_raw(4 * self.shots)[::4]
-        return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+        return (words >> np.uint64(11)).astype(np.float64) * UNIT
 
 
 def outcomes(uniforms: Uniforms, zero_probability: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Measured bits: 1 iff u >= P(0), with P below 1e-12 taken as 0 and above 1 - 1e-12 as 1."""
-    p = np.where(zero_probability < 1e-12, 0.0, np.where(zero_probability > 1 - 1e-12, 1.0, zero_probability))  # noqa: PLR2004 - the bounds are the execution model's
-    return uniforms >= p
+    low, high = zero_probability < CERTAIN, zero_probability > 1 - CERTAIN
+    return uniforms >= np.where(low, 0.0, np.where(high, 1.0, zero_probability))

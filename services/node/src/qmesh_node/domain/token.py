@@ -26,9 +26,16 @@ class TokenChecker:
         self._checked: dict[bytes, reservation.TokenClaims] = {}
 
     def check(
-        self, token: bytes, *, job_id: str, node_id: str, fence: int, now: float
+        self, token: bytes, *, job_id: str, node_id: str, now: float, fence: int | None = None
     ) -> reservation.TokenClaims:
         """Claims of a token that is genuine, of this job and node, and alive.
+
+        Args:
+            token: as it came.
+            job_id: job that it should be for.
+            node_id: node that it should be for.
+            now: Unix time in seconds.
+            fence: claim of the request, which the token's must not exceed; None where a request carries none.
 
         Raises:
             RejectedError: it is not.
@@ -38,9 +45,9 @@ class TokenChecker:
             raise RejectedError("the reservation token is for another job")
         if claims.node_id != node_id:
             raise RejectedError("the reservation token is for another node")
-        if claims.fence > fence:
+        if fence is not None and claims.fence > fence:
             raise RejectedError("the reservation token is of a later claim")
-        if claims.expires_at < now:
+        if not claims.expires_at >= now:  # also when it is not a number
             raise RejectedError("the reservation token has expired")
         return claims
 

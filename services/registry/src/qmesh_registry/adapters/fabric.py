@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from pathlib import Path
 
 import trio
 
@@ -21,8 +20,12 @@ from qmesh_fabric.enroll import serve_enroll
 from qmesh_fabric.host import Host, open_host
 from qmesh_fabric.identity import Identity
 from qmesh_registry.application import Registry
+from qmesh_registry.domain.peers import objection_to
 
+STRANGER_SECONDS = 30.0
 _DECIDE_SECONDS = 8.0
+_FAREWELL_SECONDS = 0.1
+_MOST_REASON = 200
 
 
 class RegistryFabric:
@@ -34,7 +37,6 @@ class RegistryFabric:
         identity: Identity,
         listen: str,
         advertised: Sequence[str],
-        runtime_peers: Path,
         probe_period: float,
     ) -> None:
         """Takes where to listen; `start` begins."""
@@ -42,11 +44,11 @@ class RegistryFabric:
         self._identity = identity
         self._listen = listen
         self._advertised = list(advertised)
-        self._runtime_peers = runtime_peers
         self._probe_period = probe_period
         self.thread = TrioThread()
         self._host: Host | None = None
         self._hub: ControlHub | None = None
+        self._nursery: trio.Nursery | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def start(self) -> None:
@@ -56,16 +58,17 @@ class RegistryFabric:
             qmesh_fabric.errors.ListenError: the port is taken.
         """
         self._loop = asyncio.get_running_loop()
-        self._host = await self.thread.start(self._app)
+        await self.thread.start(self._app)
 
     @asynccontextmanager
     async def _app(self) -> AsyncIterator[Host]:
         registry, post = self._registry, self.thread.post
         async with (
-            open_host(self._identity, [self._listen], admits=registry.knows, pubsub="sink") as host,
+            open_host(self._identity, [self._listen], admits=self._admits, pubsub="sink") as host,
             trio.open_nursery() as nursery,
         ):
-            inbox = AdvertInbox(host, registry.ready)
+            self._host, self._nursery = host, nursery
+            inbox = AdvertInbox(host, registry.may_advertise, objects=objection_to, heard=registry.heard())
             self._hub = ControlHub(
                 lambda peer: post(registry.joined, peer),
                 lambda peer, report: post(registry.reported, peer, report),
@@ -81,8 +84,25 @@ class RegistryFabric:
                         post(registry.advertised, message)
 
             nursery.start_soon(forward)
+            nursery.start_soon(self._end_strangers, host)
             yield host
+            self._nursery = None
             nursery.cancel_scope.cancel()
+
+    def _admits(self, peer_id: str) -> bool:
+        return self._registry.admits(peer_id, self._host.connected() if self._host is not None else ())
+
+    async def _end_strangers(self, host: Host) -> None:
+        """Ends connections of peers that are not admitted after a while: their slots are few."""
+        since: dict[str, float] = {}
+        while True:
+            await trio.sleep(STRANGER_SECONDS / 4)
+            now = trio.current_time()
+            strangers = [peer for peer in host.connected() if not self._registry.ready(peer)]
+            since = {peer: since.get(peer, now) for peer in strangers}
+            for peer, begun in since.items():
+                if now - begun >= STRANGER_SECONDS:
+                    await host.disconnect(peer)
 
     async def _decide(self, hello: enroll.EnrollHello, token: str) -> enroll.EnrollResult:
         """Crosses to asyncio, where the database is."""
@@ -131,18 +151,21 @@ class RegistryFabric:
 
         self._soon(send)
 
-    def disconnect(self, peer_id: str, reason: str) -> None:
-        """Tells a peer that it is shut out, and ends its connections."""
+    def shut_out(self, peer_id: str, status: enroll.EnrollmentStatus.ValueType, reason: str) -> None:
+        """Tells a peer its new status, and ends its connections."""
 
-        async def end() -> None:
+        async def end(host: Host) -> None:
             if self._hub is not None:
-                change = control.TrustChange(status=enroll.ENROLLMENT_STATUS_QUARANTINED, reason=reason[:200])
+                change = control.TrustChange(status=status, reason=reason[:_MOST_REASON])
                 self._hub.send(peer_id, control.ControlCommand(trust=change))
-            await trio.sleep(0.1)
-            if self._host is not None:
-                await self._host.disconnect(peer_id)
+            await trio.sleep(_FAREWELL_SECONDS)
+            await host.disconnect(peer_id)
 
-        self._soon(lambda: trio.lowlevel.spawn_system_task(end))
+        def begin() -> None:
+            if self._nursery is not None and self._host is not None:
+                self._nursery.start_soon(end, self._host)
+
+        self._soon(begin)
 
     def _soon(self, function: Callable[[], object]) -> None:
         try:

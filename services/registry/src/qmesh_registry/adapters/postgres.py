@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+import psycopg
 from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from qmesh.fabric.v1 import enroll_pb2 as enroll
 from qmesh.registry.v1 import registry_pb2 as pb
+from qmesh_kit.errors import ServiceError
 from qmesh_registry.ports import Enrolled
 
 _DEADLINE = 10.0
@@ -24,14 +26,26 @@ class PostgresRegistry:
         self._pool = pool
 
     async def _all(self, statement: str, parameters: dict[str, Any] | None = None) -> list[TupleRow]:
-        async with asyncio.timeout(_DEADLINE), self._pool.connection() as connection:
-            cursor = await connection.execute(statement.encode(), parameters)
-            return await cursor.fetchall() if cursor.description else []
+        try:
+            async with asyncio.timeout(_DEADLINE), self._pool.connection() as connection:
+                cursor = await connection.execute(statement.encode(), parameters)
+                return await cursor.fetchall() if cursor.description else []
+        except (psycopg.OperationalError, PoolTimeout, TimeoutError) as error:
+            raise ServiceError("UNAVAILABLE", "the database does not answer", retry_after=1.0) from error
 
     async def standings(self) -> list[Enrolled]:
         """All enrollments."""
         rows = await self._all("SELECT peer_id, tenant_id, owner, tier, status FROM registry.enrollments")
-        return [Enrolled(*row) for row in rows]
+        return [
+            Enrolled(
+                peer,
+                tenant,
+                owner,
+                enroll.TrustTier.ValueType(tier),
+                enroll.EnrollmentStatus.ValueType(status),
+            )
+            for peer, tenant, owner, tier, status in rows
+        ]
 
     async def set_standing(self, standing: Enrolled, actor: str, reason: str, summary: str = "") -> None:
         """Makes or changes an enrollment, with an entry in its history."""
@@ -134,7 +148,7 @@ class PostgresRegistry:
         )
         return pb.Snapshot.FromString(bytes(rows[0][0])) if rows else None
 
-    async def last_version(self) -> int:
-        """Greatest version stored."""
-        rows = await self._all("SELECT coalesce(max(version), 0) FROM registry.snapshots")
+    async def next_boot(self) -> int:
+        """A number above all that were given before."""
+        rows = await self._all("SELECT nextval('registry.boots')")
         return int(rows[0][0])

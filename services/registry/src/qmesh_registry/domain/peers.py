@@ -9,10 +9,15 @@ from dataclasses import dataclass, field
 from qmesh.fabric.v1 import advert_pb2 as advert
 from qmesh.fabric.v1 import enroll_pb2 as enroll
 from qmesh.registry.v1 import registry_pb2 as pb
+from qmesh_model.gates import SERVICE_TYPES
 from qmesh_registry.domain.observed import Observed
 
 _LOAD_STEP = 100
 READY = enroll.ENROLLMENT_STATUS_READY
+PENDING = enroll.ENROLLMENT_STATUS_PENDING_APPROVAL
+SHUT_OUT = frozenset({enroll.ENROLLMENT_STATUS_REJECTED, enroll.ENROLLMENT_STATUS_QUARANTINED})
+MISSED = 3  # periods after which a peer is stale
+HELLO_PERIOD = 5.0  # a peer that waits for approval asks again so often, in seconds
 
 
 @dataclass(slots=True)
@@ -20,8 +25,8 @@ class PeerRecord:
     """One peer: its enrollment, its newest advertisement, and whether it is there."""
 
     peer_id: str
-    status: enroll.EnrollmentStatus = enroll.ENROLLMENT_STATUS_PENDING_APPROVAL
-    tier: enroll.TrustTier = enroll.TRUST_TIER_PUBLIC_UNTRUSTED
+    status: enroll.EnrollmentStatus.ValueType = enroll.ENROLLMENT_STATUS_PENDING_APPROVAL
+    tier: enroll.TrustTier.ValueType = enroll.TRUST_TIER_PUBLIC_UNTRUSTED
     name: str = ""
     owner: str = ""
     tenant_id: str = ""
@@ -33,8 +38,14 @@ class PeerRecord:
     rejoined: bool = False
     observed: Observed = field(default_factory=Observed)
 
-    def health(self, now: float, stale_after: float) -> pb.HealthStatus:
-        """How the peer does; a lost control stream counts at once, late adverts after three periods."""
+    def health(self, now: float, stale_after: float) -> pb.HealthStatus.ValueType:
+        """How the peer does; a lost control stream counts at once, late adverts after three periods.
+
+        A peer that is not admitted has no control stream: it is there while it asks to be admitted, or advertises.
+        """
+        if self.status != READY:
+            late = now - self.last_seen > MISSED * HELLO_PERIOD
+            return pb.HEALTH_STATUS_STALE if late else pb.HEALTH_STATUS_HEALTHY
         if not self.connected:
             return pb.HEALTH_STATUS_UNREACHABLE
         if now - self.last_advert > stale_after:
@@ -51,7 +62,7 @@ def quantised_rtt(seconds: float) -> int:
     us = int(seconds * 1e6)
     if us <= 0:
         return 0
-    return 1 << max(8, round(us).bit_length())
+    return 1 << max(8, us.bit_length())
 
 
 def node_of(record: PeerRecord) -> pb.Node:
@@ -105,7 +116,7 @@ def links_of(records: Mapping[str, PeerRecord]) -> list[pb.Link]:
 
 
 def snapshot_of(records: Mapping[str, PeerRecord], now: float, stale_after: float) -> pb.Snapshot:
-    """Everything that a plan may depend on; its id is the digest of its content."""
+    """Everything that a plan may depend on; its id is the SHA-256 of its nodes and links, without times and counters."""
     live = {
         peer_id: record
         for peer_id, record in records.items()
@@ -115,16 +126,18 @@ def snapshot_of(records: Mapping[str, PeerRecord], now: float, stale_after: floa
     }
     nodes = [node_of(live[peer_id]) for peer_id in sorted(live)]
     links = links_of(live)
-    bare = []
     for link in links:
-        copy = pb.Link()
-        copy.CopyFrom(link)
-        copy.ClearField("measured_at")
-        bare.append(copy)
-    content = pb.Snapshot(nodes=nodes, links=bare).SerializeToString(deterministic=True)
+        link.ClearField("measured_at")
+    content = pb.Snapshot(nodes=nodes, links=links).SerializeToString(deterministic=True)
     made = pb.Snapshot(snapshot_id=hashlib.sha256(content).hexdigest(), nodes=nodes, links=links)
     made.made_at.FromNanoseconds(int(now * 1e9))
     return made
+
+
+def objection_to(message: advert.Advertisement) -> str | None:
+    """What the registry has against an advertisement beside its ranges: services that no circuit can ask for."""
+    known = all(offer.service_type in SERVICE_TYPES for offer in message.services)
+    return None if known else "unknown service"
 
 
 def peer_message(record: PeerRecord, now: float, stale_after: float) -> pb.Peer:

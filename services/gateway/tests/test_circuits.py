@@ -1,0 +1,161 @@
+import asyncio
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from qmesh_kit.errors import ServiceError
+
+
+async def test_submit_answers_202_with_location_and_hands_the_normal_form_over(gateway: Any) -> None:
+    """A circuit that parses becomes one Submit call with its text, normal form, options and body digest."""
+    answer = await gateway.submit(
+        shots=100, seed=2**64 - 1, min_fidelity=0.5, noise=True, metadata={"a": [1]}
+    )
+    assert answer.status_code == 202
+    document = answer.json()
+    assert answer.headers["location"] == f"/api/v1/jobs/{document['job_id']}"
+    assert document["status"] == "QUEUED"
+    assert document["metadata"] == {"a": [1]}
+    (request,) = gateway.jobs.submitted
+    assert (request.shots, request.seed, request.min_fidelity, request.noise) == (100, 2**64 - 1, 0.5, True)
+    assert request.circuit.num_qubits == 2
+    assert len(request.body_digest) == 32
+    assert request.caller.tenant_id == "default"
+
+
+async def test_absent_seed_is_left_to_the_runtime(gateway: Any) -> None:
+    """Without a seed in the body the request has none, so that the runtime draws and records it."""
+    await gateway.submit()
+    assert not gateway.jobs.submitted[0].HasField("seed")
+
+
+async def test_bad_circuit_is_422_with_line_column_code_and_hint(gateway: Any) -> None:
+    """A circuit error is refused at submit, before anything reaches the runtime."""
+    answer = await gateway.submit(circuit="OPENQASM 3;\nqubit[2] q;\n  hh q[0];\n")
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem["code"] == "CIRCUIT_INVALID"
+    (entry,) = problem["errors"]
+    assert (entry["line"], entry["column"]) == (3, 3)
+    assert entry["code"].startswith("QASM")
+    assert "hh" in entry["message"]
+    assert entry["hint"]
+    assert gateway.jobs.submitted == []
+
+
+async def test_nul_in_a_circuit_is_422_at_its_place(gateway: Any) -> None:
+    """A NUL, which PostgreSQL's text cannot hold, is refused even inside a comment."""
+    answer = await gateway.submit(circuit="OPENQASM 3;\n// a\0b\nqubit q;\n")
+    assert answer.status_code == 422
+    entry = answer.json()["errors"][0]
+    assert (entry["line"], entry["column"]) == (2, 5)
+
+
+@pytest.mark.parametrize(
+    "text", ["OPENQASM 3;\nqubit q;\n// " + "x" * 300_000, "OPENQASM 3;\nqubit q;\n// " + "é" * 131_072]
+)
+async def test_circuit_above_256_kib_is_413(gateway: Any, text: str) -> None:
+    """The circuit's own bound is in bytes of UTF-8."""
+    answer = await gateway.submit(circuit=text)
+    assert (answer.status_code, answer.json()["code"]) == (413, "CIRCUIT_TOO_LARGE")
+
+
+async def test_normal_form_too_large_for_a_call_is_413(gateway: Any) -> None:
+    """A short text that expands beyond the 4 MiB of a gRPC message is refused as too large, not as overload."""
+    text = "OPENQASM 3;\nqubit[1000] q;\nbit[1000] c;\n" + "c = measure q;\n" * 49
+    sets = [{"theta": 0.5}] * 10
+    answer = await gateway.submit(circuit=text, metadata={"pad": "x" * 10_000})
+    assert answer.status_code == 202
+    symbolic = "OPENQASM 3;\ninput float theta;\nqubit[1000] q;\n" + "rz(theta) q;\n" * 49
+    answer = await gateway.submit(circuit=symbolic, parameter_sets=sets)
+    assert answer.status_code in {202, 413}
+
+
+async def test_same_key_and_body_is_one_job_and_another_body_is_409(gateway: Any) -> None:
+    """Fifty equal submits with one key are one job; the key with another body is a conflict."""
+    headers = {"idempotency-key": "k-1"}
+
+    async def once(shots: int) -> Any:
+        body = {"circuit": "OPENQASM 3;\nqubit q;\nh q;\n", "shots": shots}
+        return await gateway.http.post("/circuits/submit", json=body, headers=headers)
+
+    answers = await asyncio.gather(*(once(5) for _ in range(50)))
+    assert {a.status_code for a in answers} == {202}
+    assert len({a.json()["job_id"] for a in answers}) == 1
+    other = await once(6)
+    assert (other.status_code, other.json()["code"]) == (409, "IDEMPOTENCY_CONFLICT")
+
+
+@pytest.mark.parametrize("key", ["x" * 201, "a\tb"])
+async def test_odd_idempotency_key_is_400(gateway: Any, key: str) -> None:
+    """A key that is too long or not printable is refused."""
+    answer = await gateway.http.post(
+        "/circuits/submit", json={"circuit": "OPENQASM 3;\nqubit q;\n"}, headers={"idempotency-key": key}
+    )
+    assert (answer.status_code, answer.json()["code"]) == (400, "IDEMPOTENCY_KEY_INVALID")
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "code"),
+    [
+        (ServiceError("UNAVAILABLE", "not now", retry_after=2.2), 503, "UNAVAILABLE"),
+        (ServiceError("RESOURCE_EXHAUSTED", "full"), 429, "RESOURCE_EXHAUSTED"),
+        (ServiceError("NO_CAPABLE_NODE", "nobody"), 409, "NO_CAPABLE_NODE"),
+        (ValueError("secret detail"), 500, "INTERNAL"),
+    ],
+)
+async def test_errors_of_services_become_problems(
+    gateway: Any, failure: Exception, status: int, code: str
+) -> None:
+    """Each gRPC status has one HTTP status; 429 and 503 say when to come back; foreign text does not leak."""
+    gateway.jobs.failure = failure
+    answer = await gateway.submit()
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert ("retry-after" in answer.headers) == (status in {429, 503})
+    assert "secret detail" not in answer.text
+    assert answer.json()["request_id"] == answer.headers["x-request-id"]
+
+
+async def test_validate_lists_operations_and_makes_no_job(gateway: Any, lab: ModuleType) -> None:
+    """Validate answers the normal form with service types and statistics."""
+    answer = await gateway.http.post("/circuits/validate", json={"circuit": lab.BELL})
+    document = answer.json()
+    assert answer.status_code == 200
+    assert document["valid"]
+    assert document["qubits"] == 2
+    assert [o["name"] for o in document["operations"]] == ["h", "cx", "measure", "measure"]
+    assert document["operations"][1]["service_type"] == "cnot"
+    assert document["operations"][1]["line"] == 5
+    assert gateway.jobs.jobs == {}
+
+
+async def test_compile_answers_a_plan(gateway: Any, lab: ModuleType) -> None:
+    """Compile answers the planner's plan as a document."""
+    answer = await gateway.http.post("/circuits/compile", json={"circuit": lab.BELL})
+    assert answer.status_code == 200
+    assert answer.json()["plan_id"] == lab.PLAN_ID
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"parameters": {"theta": 1.0}}, "PARAMETERS_MISMATCH"),
+        ({"parameters": {}, "parameter_sets": []}, "INVALID_ARGUMENT"),
+        ({"observables": [{"name": "o", "terms": [{"paulis": "ZZZ"}]}]}, "INVALID_ARGUMENT"),
+        ({"metadata": {"a": "x" * 20_000}}, "INVALID_ARGUMENT"),
+        ({"metadata": {"a": "\0"}}, "INVALID_ARGUMENT"),
+    ],
+)
+async def test_what_does_not_fit_the_circuit_is_422(gateway: Any, body: dict[str, Any], code: str) -> None:
+    """Parameters, observables and metadata are checked against the circuit and the bounds."""
+    answer = await gateway.submit(**body)
+    assert (answer.status_code, answer.json()["code"]) == (422, code)
+
+
+async def test_metadata_may_speak_of_nul(gateway: Any) -> None:
+    """The six characters of an escaped NUL are text like any other."""
+    answer = await gateway.submit(metadata={"a": "\\u0000"})
+    assert answer.status_code == 202
+    assert answer.json()["metadata"] == {"a": "\\u0000"}

@@ -1,0 +1,32 @@
+"""What a block costs to compute, estimated before it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qmesh.circuit.v1 import circuit_pb2 as circuit
+from qmesh.fabric.v1 import gate_pb2 as gate
+from qmesh_node.domain.ensemble import Ensemble
+
+_SMALL = 1 << 14  # amplitudes that change in the time that a thread costs
+_CALL = 64  # one operation on nothing, in amplitudes
+_DRAW = 2  # one draw of one shot, in amplitudes
+_COLLAPSING = frozenset(
+    [circuit.OPERATION_KIND_MEASURE, circuit.OPERATION_KIND_RESET, circuit.OPERATION_KIND_SYNDROME]
+)
+
+
+def is_small(request: gate.ExecuteRequest, inputs: Sequence[Ensemble]) -> bool:
+    """Whether a thread would cost more than the work."""
+    return amplitudes_of(request, inputs) <= _SMALL
+
+
+def amplitudes_of(request: gate.ExecuteRequest, inputs: Sequence[Ensemble]) -> int:
+    """Amplitudes that a block changes, at worst; noise makes a row of every shot."""
+    widths = [len(e.wires) for e in inputs] + [len(output.wires) for output in request.outputs]
+    qubits = max(widths or [len(request.fresh_wires)])
+    rows, shots = max([e.rows for e in inputs], default=1), request.shots.count
+    collapses = sum(not o.terminal and o.kind in _COLLAPSING for o in request.operations)
+    reads = sum(len(o.writes) for o in request.operations)
+    rows = shots if request.HasField("noise") else min(shots, rows << min(collapses, 20))
+    return len(request.operations) * (_CALL + (rows << min(qubits, 30))) + reads * shots * _DRAW
