@@ -44,7 +44,7 @@ $(BUF): package-lock.json
 	@touch $@
 
 run: $(STAMP) ## set up, start a local mesh, run examples/seed.qasm, show the result (ARGS=--once stops at once)
-	@PATH="$(BIN):$$PATH" $(BIN)/qmesh up --submit examples/seed.qasm $(ARGS)
+	@PATH="$(BIN):$$PATH" $(BIN)/qmesh up $(if $(filter --once,$(ARGS)),--once,--submit) examples/seed.qasm $(filter-out --once,$(ARGS))
 
 test: $(STAMP) ## every test that needs no cluster
 	@PATH="$(BIN):$$PATH" $(PYTEST) -q $(ARGS)

@@ -26,9 +26,7 @@ QMESH = Path(sys.executable).with_name("qmesh")
 _START_TIMEOUT = 120.0
 
 
-def until[T](
-    condition: Callable[[], T | None], what: str, timeout: float = 30.0, pause: float = 0.05
-) -> T:
+def until[T](condition: Callable[[], T | None], what: str, timeout: float = 30.0, pause: float = 0.05) -> T:
     """The first value of `condition` that is true; AssertionError with `what` after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not (value := condition()):

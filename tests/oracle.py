@@ -102,7 +102,11 @@ def distribution(file: str) -> Mapping[str, float]:
 
 def distribution_of(circuit: QuantumCircuit) -> dict[str, float]:
     """Exact probabilities of a circuit whose measurements all stand at its end."""
-    bits = {circuit.find_bit(i.clbits[0]).index: circuit.find_bit(i.qubits[0]).index for i in circuit.data if i.name == "measure"}
+    bits = {
+        circuit.find_bit(i.clbits[0]).index: circuit.find_bit(i.qubits[0]).index
+        for i in circuit.data
+        if i.name == "measure"
+    }
     state = Statevector(circuit.remove_final_measurements(inplace=False))
     marginal = state.probabilities([bits[index] for index in sorted(bits)])
     found = {}
@@ -116,7 +120,7 @@ def distribution_of(circuit: QuantumCircuit) -> dict[str, float]:
 
 
 def fit(counts: Mapping[str, int], expected: Mapping[str, float]) -> float:
-    """p value of a chi-square test; rare outcomes (fewer than 5 expected) are taken together. 0 for an impossible outcome."""
+    """P value of a chi-square test; rare outcomes (fewer than 5 expected) are taken together. 0 for an impossible outcome."""
     if not set(counts) <= set(expected):
         return 0.0
     shots = sum(counts.values())

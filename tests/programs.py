@@ -151,7 +151,10 @@ class _Writer:
             dimension = 2**width
             sign = -2j if inverse else 2j
             matrix = [
-                [complex(np.exp(sign * math.pi * j * k / dimension) / math.sqrt(dimension)) for k in range(dimension)]
+                [
+                    complex(np.exp(sign * math.pi * j * k / dimension) / math.sqrt(dimension))
+                    for k in range(dimension)
+                ]
                 for j in range(dimension)
             ]
             self.steps.append(Step("unitary", qubits, tuple(map(tuple, matrix))))

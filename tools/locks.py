@@ -29,9 +29,7 @@ def _members() -> dict[str, dict[str, object]]:
     return {project["name"]: project for project in (tomllib.loads(f.read_text())["project"] for f in files)}
 
 
-def _needs(
-    requirement: Requirement, members: dict[str, dict[str, object]]
-) -> list[Requirement]:
+def _needs(requirement: Requirement, members: dict[str, dict[str, object]]) -> list[Requirement]:
     """What one requirement asks for in its turn."""
     extras = requirement.extras or {""}
     name = canonicalize_name(requirement.name)

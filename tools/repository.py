@@ -9,7 +9,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 _FORBIDDEN = {
-    "an absolute path of somebody's machine": re.compile(r"(?<![\w.])/(?:work|root|home/[a-z]+|Users)/[\w.-]+"),
+    "an absolute path of somebody's machine": re.compile(
+        r"(?<![\w.])/(?:work|root|home/[a-z]+|Users)/[\w.-]+"
+    ),
     "a package registry's address": re.compile(
         r"https?://(?:[\w-]+\.)*(?:pypi\.org|pythonhosted\.org|npmjs\.org|crates\.io|proxy\.golang\.org)|index-url|GOPROXY=",
     ),

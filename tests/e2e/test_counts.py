@@ -34,7 +34,9 @@ def test_counts_fit_the_exact_distribution(mesh: LocalMesh, file: str, seed: int
     width = oracle.CIRCUITS[file]().num_qubits
     with mesh.client() as client:
         homes = {home["node_id"] for home in client.plan(job["plan_id"])["homes"]}
-    assert len(homes) >= (2 if width > 6 else 1), "six data qubits are the most that a node of this topology has"
+    assert len(homes) >= (2 if width > 6 else 1), (
+        "six data qubits are the most that a node of this topology has"
+    )
 
 
 @pytest.fixture(scope="module")

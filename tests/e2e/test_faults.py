@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from tests import oracle
 from tests.mesh import EXAMPLES, LocalMesh, until
 
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(300)]
@@ -49,7 +48,9 @@ def _finish(mesh: LocalMesh, jobs: list[tuple[str, str]]) -> list[dict[str, Any]
     return ended
 
 
-def _same_counts(jobs: list[tuple[str, str]], ended: list[dict[str, Any]], baseline: dict[str, dict[str, int]]) -> None:
+def _same_counts(
+    jobs: list[tuple[str, str]], ended: list[dict[str, Any]], baseline: dict[str, dict[str, int]]
+) -> None:
     for (_, file), job in zip(jobs, ended, strict=True):
         assert job["result"]["quantum_result"]["counts"] == baseline[file], file
 
@@ -113,7 +114,9 @@ def test_runtime_killed_while_jobs_run(own_mesh: LocalMesh) -> None:
     assert own_mesh.processes()["runtime"]["restarts"] == 1
 
 
-@pytest.mark.parametrize("service", ["planner", "reservation", "registry", "analyzer", "gateway", "nats-server", "postgres"])
+@pytest.mark.parametrize(
+    "service", ["planner", "reservation", "registry", "analyzer", "gateway", "nats-server", "postgres"]
+)
 def test_any_other_process_killed_while_jobs_run(own_mesh: LocalMesh, service: str) -> None:
     """`kill -9` of any other process: it is restarted, and every accepted job completes with the same counts."""
     baseline = _baseline(own_mesh)
@@ -124,7 +127,10 @@ def test_any_other_process_killed_while_jobs_run(own_mesh: LocalMesh, service: s
     ended = _finish(own_mesh, jobs)
     _same_counts(jobs, ended, baseline)
     _recorded_once(own_mesh, jobs)
-    assert own_mesh.run("ghz8.qasm", shots=_SHOTS, seed=500)["result"]["quantum_result"]["counts"] == baseline["ghz8.qasm"]
+    assert (
+        own_mesh.run("ghz8.qasm", shots=_SHOTS, seed=500)["result"]["quantum_result"]["counts"]
+        == baseline["ghz8.qasm"]
+    )
 
 
 def test_stopped_analyzer_leaves_the_execution_whole(own_mesh: LocalMesh) -> None:

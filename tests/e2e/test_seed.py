@@ -19,7 +19,10 @@ def test_seed_result(mesh: LocalMesh) -> None:
     assert job["status"] == "COMPLETED", job["error"]
     quantum = job["result"]["quantum_result"]
     assert quantum["counts"] == {"0": 512}
-    assert {k: pytest.approx(v) for k, v in quantum["probabilities"].items() if v > 1e-9} == {"00": 0.5, "10": 0.5}
+    assert {k: pytest.approx(v) for k, v in quantum["probabilities"].items() if v > 1e-9} == {
+        "00": 0.5,
+        "10": 0.5,
+    }
     assert quantum["observable_expectations"]["Z_q0"] == pytest.approx(1.0)
     assert quantum["bloch_vectors"]["q1"] == pytest.approx([1.0, 0.0, 0.0])
     fragments = job["result"]["fragment_results"]

@@ -24,8 +24,12 @@ _BENCHES = {"fabric": fabric.run, "jobs": jobs.run}
 def main() -> int:
     """Runs the chosen benchmarks; 0 whatever they show, since figures are read, not asserted."""
     parser = argparse.ArgumentParser(prog="make bench ARGS=...")
-    parser.add_argument("--only", choices=sorted(_BENCHES), action="append", help="this part only (may be repeated)")
-    parser.add_argument("--json", type=Path, default=ROOT / "build" / "bench.json", help="where the JSON goes")
+    parser.add_argument(
+        "--only", choices=sorted(_BENCHES), action="append", help="this part only (may be repeated)"
+    )
+    parser.add_argument(
+        "--json", type=Path, default=ROOT / "build" / "bench.json", help="where the JSON goes"
+    )
     options = parser.parse_args()
     figures: list[Figure] = []
     for name in options.only or _BENCHES:
@@ -47,7 +51,9 @@ def main() -> int:
         )
     Console(width=None if sys.stdout.isatty() else 160).print(table)
     options.json.parent.mkdir(parents=True, exist_ok=True)
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     document = {
         "commit": commit.stdout.strip(),
         "command": "make bench",

@@ -16,7 +16,6 @@ from typing import Any
 
 import trio
 
-
 _PROTOCOL = "/qmesh/bench/1.0.0"
 _PAYLOAD = bytes(200)
 WARM = 200

@@ -54,13 +54,19 @@ def run() -> list[Figure]:
     for _ in range(_ROUNDS):
         for kind, rounds in found.items():
             rounds.append(_round(kind))
-    p50 = {kind: quantile([ms for values, _ in rounds for ms in values], 0.5) for kind, rounds in found.items()}
-    p99 = {kind: quantile([ms for values, _ in rounds for ms in values], 0.99) for kind, rounds in found.items()}
+    p50 = {
+        kind: quantile([ms for values, _ in rounds for ms in values], 0.5) for kind, rounds in found.items()
+    }
+    p99 = {
+        kind: quantile([ms for values, _ in rounds for ms in values], 0.99) for kind, rounds in found.items()
+    }
     cpu = {kind: min(cpu for _, cpu in rounds) for kind, rounds in found.items()}
     how = f"200 bytes, one in flight, {_ROUNDS} x {_CALLS} calls, two processes in turns"
     return [
         Figure("libp2p call, library as shipped, p50", p50["raw"], "ms", cpu_ms=cpu["raw"], how=how),
         Figure("libp2p call, guarded channel, p50", p50["wrapped"], "ms", cpu_ms=cpu["wrapped"], how=how),
-        Figure("libp2p call, guarded channel, p99", p99["wrapped"], "ms", how=f"as shipped {p99['raw']:.2f} ms"),
+        Figure(
+            "libp2p call, guarded channel, p99", p99["wrapped"], "ms", how=f"as shipped {p99['raw']:.2f} ms"
+        ),
         Figure("libp2p call, guarded / as shipped, p50", p50["wrapped"] / p50["raw"], "x", 1.5, 1.2, how=how),
     ]

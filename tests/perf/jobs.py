@@ -42,7 +42,9 @@ class _Client:
     def run(self, circuit: str, seed: int) -> tuple[float, dict[str, Any]]:
         """Submits, follows the events to the end and fetches the result; seconds, and the job."""
         begun = time.perf_counter()
-        job_id = self.ask("POST", "/circuits/submit", {"circuit": circuit, "shots": 1024, "seed": seed})["job_id"]
+        job_id = self.ask("POST", "/circuits/submit", {"circuit": circuit, "shots": 1024, "seed": seed})[
+            "job_id"
+        ]
         self._connection.request("GET", f"/api/v1/jobs/{job_id}/events")
         answer = self._connection.getresponse()
         for line in answer:
@@ -60,7 +62,10 @@ def _cpu(mesh: LocalMesh) -> dict[str, float]:
     found = {}
     for name, process in mesh.processes().items():
         total = 0.0
-        for part in [psutil.Process(process["pid"]), *psutil.Process(process["pid"]).children(recursive=True)]:
+        for part in [
+            psutil.Process(process["pid"]),
+            *psutil.Process(process["pid"]).children(recursive=True),
+        ]:
             if name == "supervisor" and part.pid != process["pid"]:
                 continue
             times = part.cpu_times()
@@ -73,7 +78,16 @@ def _spent(before: dict[str, float], after: dict[str, float], count: int) -> dic
     """CPU milliseconds of one operation, by process; nodes together."""
     spent: dict[str, float] = defaultdict(float)
     for name, total in after.items():
-        known = {"gateway", "planner", "registry", "reservation", "runtime", "analyzer", "postgres", "nats-server"}
+        known = {
+            "gateway",
+            "planner",
+            "registry",
+            "reservation",
+            "runtime",
+            "analyzer",
+            "postgres",
+            "nats-server",
+        }
         if name != "supervisor":
             spent[name if name in known else "nodes"] += (total - before[name]) * 1e3 / count
     return dict(spent)
@@ -149,10 +163,29 @@ def run() -> list[Figure]:
     topology = "default topology, seed.qasm, 1,024 shots"
     by_part = ", ".join(f"{name} {ms:.1f}" for name, ms in sorted(loaded.items(), key=lambda item: -item[1]))
     figures = [
-        Figure("start to every service ready", started, "s", 10, 6, how="warm checkout, data folders made before"),
-        Figure("one job, p50", quantile(latencies, 0.5), "ms", 60, 25, cpu_ms=sum(sequential.values()), how=f"{topology}, {_SEQUENTIAL} one after another, submit to result"),
+        Figure(
+            "start to every service ready", started, "s", 10, 6, how="warm checkout, data folders made before"
+        ),
+        Figure(
+            "one job, p50",
+            quantile(latencies, 0.5),
+            "ms",
+            60,
+            25,
+            cpu_ms=sum(sequential.values()),
+            how=f"{topology}, {_SEQUENTIAL} one after another, submit to result",
+        ),
         Figure("one job, p95", quantile(latencies, 0.95), "ms", 80, 50, how="the same"),
-        Figure("16 clients", rate, "jobs/s", 30, 120, more=True, cpu_ms=sum(loaded.values()), how=f"{_BURST} jobs; CPU by part: {by_part}"),
+        Figure(
+            "16 clients",
+            rate,
+            "jobs/s",
+            30,
+            120,
+            more=True,
+            cpu_ms=sum(loaded.values()),
+            how=f"{_BURST} jobs; CPU by part: {by_part}",
+        ),
         Figure("16 clients, failed", failed, "jobs", 0, how="the same"),
         Figure("16 clients, p95", quantile(burst, 0.95) * 1e3, "ms", how="the same"),
     ]

@@ -143,7 +143,7 @@ class PostgresJobStore:
                 last_sequence=row[5],
                 deadline=row[6].timestamp(),
                 cancel_requested=row[7],
-                plan_ids=tuple(row[8]),
+                plan_ids=tuple(str(plan) for plan in row[8]),
                 request=bytes(row[9]),
             )
             for row in rows

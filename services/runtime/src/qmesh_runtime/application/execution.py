@@ -10,12 +10,15 @@ from typing import Protocol
 
 from qmesh.fabric.v1 import gate_pb2 as gate
 from qmesh.planner.v1 import plan_pb2 as planning
+from qmesh_kit.errors import ServiceError
 from qmesh_model.errors import MeshError
 from qmesh_runtime.domain.policy import PEER_GONE, TIMEOUT, Next, RetryPolicy
 from qmesh_runtime.domain.profile import noise_profile
 from qmesh_runtime.domain.requests import BlockRequests, RunState
 from qmesh_runtime.ports import CallTimeoutError, Compiled, Nodes, PeerGoneError, StaleClaimError
 
+_NO_ROOM = frozenset({"RESOURCE_EXHAUSTED", "REJECTED"})
+"""Refusals of a reservation: this block cannot go there now; the node itself is well."""
 _BASE_TIMEOUT = 5.0
 _BYTES_PER_SECOND = 2e8
 
@@ -75,7 +78,7 @@ class Tokens(Protocol):
         """Token for a node; a fallback node is reserved now.
 
         Raises:
-            MeshError: RESOURCE_EXHAUSTED, when the node has no room.
+            ServiceError: RESOURCE_EXHAUSTED or REJECTED, when the node has no room.
         """
         ...
 
@@ -169,7 +172,7 @@ class PlanPass:
             if candidate.node_id in self._context.gone or candidate.node_id in self._context.failed:
                 continue
             here = 0
-            while len(attempts) < self._context.policy.attempts * 4:
+            while _counted(attempts) < self._context.policy.attempts:
                 here += 1
                 step, code, cause = await self._attempt(
                     block, candidate.node_id, attempts, recovering=recovering
@@ -179,7 +182,8 @@ class PlanPass:
                 if code in {PEER_GONE, "RESOURCE_EXHAUSTED", TIMEOUT} and step is Next.RETRY:
                     step = self._again(code, here)
                 if step is Next.FALLBACK:
-                    self._context.failed.add(candidate.node_id)
+                    if code not in _NO_ROOM:
+                        self._context.failed.add(candidate.node_id)
                     break
                 if step is Next.RETRY:
                     await asyncio.sleep(self._context.policy.pause(here))
@@ -199,6 +203,11 @@ class PlanPass:
         begun = time.monotonic()
         try:
             token = await context.tokens.token(node_id, block)
+        except ServiceError as error:
+            if error.code not in _NO_ROOM:
+                raise
+            return self._fail(block, node_id, attempts, error.code, error.message, Next.FALLBACK)
+        try:
             context.recorder.started(block, node_id)
             request = self._build(block, node_id, token, recovering=recovering)
             response, record = await context.nodes.execute(
@@ -209,10 +218,6 @@ class PlanPass:
             return self._fail(block, node_id, attempts, PEER_GONE, str(error), Next.FALLBACK)
         except CallTimeoutError as error:
             return self._fail(block, node_id, attempts, TIMEOUT, str(error), Next.RETRY)
-        except MeshError as error:
-            if error.code not in {"RESOURCE_EXHAUSTED", "UNAVAILABLE"}:
-                raise
-            return self._fail(block, node_id, attempts, error.code, error.message, Next.FALLBACK)
         if record.outcome != gate.OUTCOME_DONE:
             return await self._refused(block, node_id, attempts, record)
         attempts.append(Attempt(node_id, "DONE", time.time()))
@@ -293,6 +298,11 @@ class PlanPass:
         return node.name if node is not None and node.name else node_id
 
 
+def _counted(attempts: list[Attempt]) -> int:
+    """Attempts that count against the policy; a lost input is no fault of the node that was asked."""
+    return sum(attempt.outcome != "INPUT_LOST" for attempt in attempts) + len(attempts) // 8
+
+
 def _first(several: BaseExceptionGroup[BaseException]) -> BaseException:
     """The failure that decides: a lost claim before a job's error before a wish to replan."""
     leaves: list[BaseException] = []
@@ -303,7 +313,7 @@ def _first(several: BaseExceptionGroup[BaseException]) -> BaseException:
             stack.extend(item.exceptions)
         else:
             leaves.append(item)
-    for kind in (StaleClaimError, MeshError, ReplanNeededError):
+    for kind in (StaleClaimError, MeshError, ServiceError, ReplanNeededError):
         for leaf in leaves:
             if isinstance(leaf, kind):
                 return leaf

@@ -19,6 +19,7 @@ from qmesh_model.errors import MeshError
 from qmesh_runtime.application.execution import Directory, PassContext, PlanPass, ReplanNeededError
 from qmesh_runtime.application.finish import Finisher
 from qmesh_runtime.application.insight import Insight
+from qmesh_runtime.application.patience import patiently
 from qmesh_runtime.application.recording import JobRecorder
 from qmesh_runtime.application.reserving import JobReservations
 from qmesh_runtime.domain.history import JobHistory
@@ -40,6 +41,8 @@ from qmesh_runtime.ports import (
 log = structlog.get_logger()
 
 _POISON_CLAIMS = 4
+_REJOIN_SECONDS = 4.0
+"""How long a job waits for nodes that may be joining again before it fails for want of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,10 @@ class JobProcessor:
         except BaseExceptionGroup as several:
             await self._fail_group(several)
 
+    async def keep(self) -> None:
+        """Keeps the job's reservations alive; called with every heartbeat."""
+        await self._reservations.keep()
+
     async def cancel(self) -> None:
         """Ends the job by the user's wish; the caller has stopped `process` before."""
         self._history.add(change := self._history.change(), events.JOB_EVENT_TYPE_CANCEL_REQUESTED)
@@ -118,7 +125,13 @@ class JobProcessor:
     async def _plan(self) -> tuple[Compiled, bool]:
         """The plan to execute, and whether it is one that an earlier owner began."""
         if self._claim.plan_ids:
-            compiled = await self._services.planner.get(self._claim.tenant_id, self._claim.plan_ids[-1])
+            plan_id = self._claim.plan_ids[-1]
+            compiled = await patiently(
+                lambda: self._services.planner.get(self._claim.tenant_id, plan_id),
+                "plan",
+                self._claim.deadline,
+                self._services.policy,
+            )
             self._recorder.planned(compiled)
             if await self._reservations.take_over(compiled):
                 if self._history.status == events.JOB_STATUS_RESERVING:
@@ -165,21 +178,38 @@ class JobProcessor:
         )
 
     async def _compile(self, generation: int, parent: str, excluded: set[str]) -> Compiled:
+        """A new plan; nodes that are missing now may be joining again, so that is asked for a while."""
+        begun, pause = time.time(), _REJOIN_SECONDS / 16
+        while True:
+            try:
+                return await patiently(
+                    lambda: self._services.planner.compile(self._wanted(generation, parent, excluded)),
+                    "plan",
+                    self._claim.deadline,
+                    self._services.policy,
+                )
+            except ServiceError as error:
+                if error.code != "NO_CAPABLE_NODE" or time.time() - begun > _REJOIN_SECONDS:
+                    raise
+                log.info("waiting for nodes", job_id=self._claim.job_id, reason=error.message)
+            await asyncio.sleep(pause)
+            pause *= 2
+            excluded = set()  # the snapshot holds only nodes that live; one that failed may be back
+
+    def _wanted(self, generation: int, parent: str, excluded: set[str]) -> planner.CompileRequest:
         request = self._request
-        return await self._services.planner.compile(
-            planner.CompileRequest(
-                caller=caller.Caller(tenant_id=self._claim.tenant_id, principal="runtime"),
-                circuit=request.circuit,
-                strategy=request.strategy,
-                shots=request.shots,
-                noise=request.noise,
-                min_fidelity=request.min_fidelity if request.noise else 0.0,
-                precision=request.precision,
-                excluded_nodes=sorted(excluded),
-                parent_plan_id=parent,
-                generation=generation,
-                job_id=self._claim.job_id,
-            )
+        return planner.CompileRequest(
+            caller=caller.Caller(tenant_id=self._claim.tenant_id, principal="runtime"),
+            circuit=request.circuit,
+            strategy=request.strategy,
+            shots=request.shots,
+            noise=request.noise,
+            min_fidelity=request.min_fidelity if request.noise else 0.0,
+            precision=request.precision,
+            excluded_nodes=sorted(excluded),
+            parent_plan_id=parent,
+            generation=generation,
+            job_id=self._claim.job_id,
         )
 
     async def _replan(

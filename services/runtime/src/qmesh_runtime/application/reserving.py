@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
+
+import structlog
 
 from qmesh.circuit.v1 import caller_pb2 as caller
 from qmesh.planner.v1 import plan_pb2 as planning
 from qmesh.reservation.v1 import reservation_pb2 as reservation
+from qmesh_kit.errors import ServiceError
 from qmesh_model.errors import MeshError
+from qmesh_runtime.application.patience import AWAY, patiently
+from qmesh_runtime.domain.policy import RetryPolicy
 from qmesh_runtime.ports import Claim, Compiled, Reservations
 
+log = structlog.get_logger()
+
 _FALLBACK_WAIT_MS = 500
+_TTL = 30.0
+"""Seconds that a reservation lives without its job: what a dead runtime held is free after so long at most."""
+_TIDY_SECONDS = 10.0
 
 
 class JobReservations:
@@ -26,6 +37,8 @@ class JobReservations:
         self._tokens: dict[str, bytes] = {}
         self._services: dict[str, set[str]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
+        self._policy = RetryPolicy()
+        self._extended = time.monotonic()
         self.ids: dict[str, str] = {}
 
     async def take(self, compiled: Compiled, wait_seconds: float) -> list[reservation.Reservation]:
@@ -43,16 +56,47 @@ class JobReservations:
             )
             for demand in compiled.plan.demands
         ]
-        return await self._reserve(lines, wait_seconds)
+        until = time.time() + wait_seconds
+        while True:
+            try:
+                return await self._reserve(lines, max(0.001, until - time.time()))
+            except ServiceError as error:
+                if error.code not in AWAY or time.time() >= until:
+                    raise
+                log.info("reserving again", job_id=self._claim.job_id, code=error.code)
+            # whether the call that was lost took effect is unknown: give back what it may have taken
+            await self._patiently(
+                lambda: self._service.cancel(self._claim.tenant_id, self._claim.job_id, "asked again"), until
+            )
+
+    async def _patiently[T](self, call: Callable[[], Awaitable[T]], until: float) -> T:
+        return await patiently(call, "reservation", until, self._policy)
+
+    async def keep(self) -> None:
+        """Extends what is held, when a third of its time has passed; failures are tried again later."""
+        if not self._tokens or time.monotonic() - self._extended < _TTL / 3:
+            return
+        self._extended = time.monotonic()
+        try:
+            live = await self._service.extend(
+                self._claim.tenant_id, self._claim.job_id, self._claim.fence, self._ttl_ms()
+            )
+        except ServiceError as error:
+            log.warning("reservations not extended", job_id=self._claim.job_id, code=error.code)
+            return
+        self._keep(live)
 
     async def take_over(self, compiled: Compiled) -> bool:
-        """Reads live reservations of an earlier owner back; False when none live."""
+        """Reads live reservations of an earlier owner back; False unless they cover the plan."""
         self._compiled = compiled
-        live = await self._service.extend(
-            self._claim.tenant_id, self._claim.job_id, self._claim.fence, self._ttl_ms()
+        live = await self._patiently(
+            lambda: self._service.extend(
+                self._claim.tenant_id, self._claim.job_id, self._claim.fence, self._ttl_ms()
+            ),
+            self._claim.deadline,
         )
         self._keep(live)
-        return bool(live)
+        return {demand.node_id for demand in compiled.plan.demands} <= set(self._tokens)
 
     async def give_back(self, reason: str) -> None:
         """Cancels everything that is still held."""
@@ -64,7 +108,12 @@ class JobReservations:
     async def mark_executed(self) -> None:
         """Marks everything as used."""
         if self._tokens:
-            await self._service.mark_executed(self._claim.tenant_id, self._claim.job_id, self._claim.fence)
+            await self._patiently(
+                lambda: self._service.mark_executed(
+                    self._claim.tenant_id, self._claim.job_id, self._claim.fence
+                ),
+                time.time() + _TIDY_SECONDS,
+            )
 
     async def token(self, node_id: str, block: planning.Block) -> bytes:
         """Token for a node; a fallback node is reserved now."""
@@ -80,7 +129,9 @@ class JobReservations:
                     executions=len(self._require().plan.blocks),
                     fragment_ids=[self._require().plan.fragments[n].fragment_id for n in block.fragments],
                 )
-                await self._reserve([line], _FALLBACK_WAIT_MS / 1000)
+                await self._patiently(
+                    lambda: self._reserve([line], _FALLBACK_WAIT_MS / 1000), self._claim.deadline
+                )
         return self._tokens[node_id]
 
     def _service_types(self, block: planning.Block) -> set[str]:
@@ -93,7 +144,7 @@ class JobReservations:
         return self._compiled
 
     def _ttl_ms(self) -> int:
-        return max(1000, int((self._claim.deadline - time.time()) * 1000) + 1000)
+        return max(1000, int(min(_TTL, self._claim.deadline - time.time() + 1.0) * 1000))
 
     async def _reserve(
         self, lines: list[reservation.ReservationLine], wait_seconds: float

@@ -135,6 +135,7 @@ class Worker:
                 if lost is not None:
                     log.warning("a lease was lost", job_id=job_id)
                     lost.task.cancel()
+            await asyncio.gather(*(running.processor.keep() for running in list(self._running.values())))
 
     async def _sweep(self) -> None:
         while True:
