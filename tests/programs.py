@@ -274,7 +274,8 @@ def _apply(state: np.ndarray, step: Step, n: int) -> np.ndarray:
     tensor = np.moveaxis(state.reshape((2,) * n), axes, range(width))
     shape = tensor.shape
     tensor = (np.array(step.matrix) @ tensor.reshape(2**width, -1)).reshape(shape)
-    return np.moveaxis(tensor, range(width), axes).reshape(-1)
+    moved: np.ndarray = np.moveaxis(tensor, range(width), axes).reshape(-1)
+    return moved
 
 
 def _split(state: np.ndarray, qubits: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -286,33 +287,43 @@ def _split(state: np.ndarray, qubits: tuple[int, ...]) -> tuple[np.ndarray, np.n
     return np.where(parity == 0, state, 0), np.where(parity == 1, state, 0)
 
 
+type _Branch = tuple[dict[int, int], np.ndarray]
+
+
+def _happens(step: Step, bits: Mapping[int, int]) -> bool:
+    if step.condition is None:
+        return True
+    which, value, equal = step.condition
+    have = sum(bits.get(bit, 0) << place for place, bit in enumerate(which))
+    return (have == value) == equal
+
+
+def _follow(step: Step, bits: dict[int, int], state: np.ndarray, n: int) -> list[_Branch]:
+    """What becomes of one branch."""
+    if not _happens(step, bits):
+        return [(bits, state)]
+    if step.kind == "unitary":
+        return [(bits, _apply(state, step, n))]
+    found: list[_Branch] = []
+    for outcome, part in enumerate(_split(state, step.qubits)):
+        if np.vdot(part, part).real < _EPSILON:
+            continue
+        if step.kind != "reset":
+            found.append((bits | {step.bit: outcome}, part))
+        elif outcome:
+            found.append((bits, _apply(part, Step("unitary", step.qubits, _matrix(gates.XGate, ())), n)))
+        else:
+            found.append((bits, part))
+    return found
+
+
 def _distribution(found: Program) -> dict[str, float]:
     n = found.num_qubits
     start = np.zeros(2**n, dtype=complex)
     start[0] = 1
-    branches: list[tuple[dict[int, int], np.ndarray]] = [({}, start)]
+    branches: list[_Branch] = [({}, start)]
     for step in found.steps:
-        following: list[tuple[dict[int, int], np.ndarray]] = []
-        for bits, state in branches:
-            if step.condition is not None:
-                which, value, equal = step.condition
-                have = sum(bits.get(bit, 0) << place for place, bit in enumerate(which))
-                if (have == value) != equal:
-                    following.append((bits, state))
-                    continue
-            if step.kind == "unitary":
-                following.append((bits, _apply(state, step, n)))
-                continue
-            for outcome, part in enumerate(_split(state, step.qubits)):
-                if np.vdot(part, part).real < _EPSILON:
-                    continue
-                if step.kind == "reset":
-                    if outcome:
-                        part = _apply(part, Step("unitary", step.qubits, _matrix(gates.XGate, ())), n)
-                    following.append((bits, part))
-                else:
-                    following.append((bits | {step.bit: outcome}, part))
-        branches = following
+        branches = [after for bits, state in branches for after in _follow(step, bits, state, n)]
     total: dict[str, float] = defaultdict(float)
     for bits, state in branches:
         parts, offset = [], 0

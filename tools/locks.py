@@ -11,6 +11,7 @@ import sys
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -23,22 +24,22 @@ def _pins(path: Path) -> dict[str, str]:
     return {canonicalize_name(name): version for name, version in _PIN.findall(path.read_text())}
 
 
-def _members() -> dict[str, dict[str, object]]:
+def _members() -> dict[str, dict[str, Any]]:
     files = [*ROOT.glob("libs/*/pyproject.toml"), *ROOT.glob("services/*/pyproject.toml")]
     files.append(ROOT / "deploy/local/pyproject.toml")
     return {project["name"]: project for project in (tomllib.loads(f.read_text())["project"] for f in files)}
 
 
-def _needs(requirement: Requirement, members: dict[str, dict[str, object]]) -> list[Requirement]:
+def _needs(requirement: Requirement, members: dict[str, dict[str, Any]]) -> list[Requirement]:
     """What one requirement asks for in its turn."""
     extras = requirement.extras or {""}
     name = canonicalize_name(requirement.name)
     if name in members:
         project = members[name]
-        lines = list(project.get("dependencies", []))  # type: ignore[call-overload] # TOML is untyped
+        lines = list(project.get("dependencies", []))
         optional = project.get("optional-dependencies", {})
         for extra in requirement.extras:
-            lines += optional[extra]  # type: ignore[index] # TOML is untyped
+            lines += optional[extra]
     else:
         lines = importlib.metadata.requires(requirement.name) or []
     found = [Requirement(line) for line in lines]
@@ -49,7 +50,7 @@ def _applies(need: Requirement, extras: Iterable[str]) -> bool:
     return need.marker is None or any(need.marker.evaluate({"extra": extra}) for extra in extras)
 
 
-def _closure(roots: Iterable[Requirement], members: dict[str, dict[str, object]]) -> list[Requirement]:
+def _closure(roots: Iterable[Requirement], members: dict[str, dict[str, Any]]) -> list[Requirement]:
     """Every requirement on something outside the workspace that follows from `roots`."""
     queue, seen, outside = list(roots), set(), []
     while queue:
@@ -64,7 +65,7 @@ def _closure(roots: Iterable[Requirement], members: dict[str, dict[str, object]]
     return outside
 
 
-def _problems(lock: Path, roots: list[Requirement], members: dict[str, dict[str, object]]) -> list[str]:
+def _problems(lock: Path, roots: list[Requirement], members: dict[str, dict[str, Any]]) -> list[str]:
     pins, problems = _pins(lock), []
     needed = _closure(roots, members)
     for requirement in needed:
@@ -84,7 +85,7 @@ def main() -> int:
     development = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["dev"]
     everything = [Requirement(line) for line in development]
     for name, project in members.items():
-        extras = ",".join(project.get("optional-dependencies", {}))  # type: ignore[call-overload] # TOML is untyped
+        extras = ",".join(project.get("optional-dependencies", {}))
         everything.append(Requirement(f"{name}[{extras}]" if extras else name))
     problems = _problems(ROOT / "locks/dev.txt", everything, members)
     dev = _pins(ROOT / "locks/dev.txt")

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import defaultdict
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ def _stages(client: _Client, job_id: str) -> dict[str, float]:
                 if event["status"] == "COMPLETED":
                     break
     answer.read()
-    return {f"{a} to {b}": (at[b] - at[a]) * 1e3 for a, b in zip(_STATES, _STATES[1:], strict=False)}
+    return {f"{a} to {b}": (at[b] - at[a]) * 1e3 for a, b in pairwise(_STATES)}
 
 
 def _burst(mesh: LocalMesh, circuit: str) -> tuple[float, int, list[float]]:

@@ -16,6 +16,7 @@ TERMINAL = frozenset({"COMPLETED", "FAILED", "CANCELED"})
 _DEFAULT_URL = "http://127.0.0.1:8080"
 _RESUME_SECONDS = 0.1
 _GONE_SECONDS = 10.0
+_UNAVAILABLE = 503
 _STREAM_SECONDS = 60.0  # the gateway says "still here" more often than that
 
 
@@ -173,9 +174,23 @@ class Mesh:
             except httpx.TransportError as error:
                 if not self._alive():
                     raise MeshUnreachableError(f"lost the mesh at {self.url}: {error}") from None
-            job = self.job(job_id, "none")
+            except MeshRefusedError as error:
+                if error.status != _UNAVAILABLE:
+                    raise
+            job = self._patient_job(job_id, "none")
             if job["status"] in TERMINAL and int(job["last_sequence"]) <= last:
                 return
+            time.sleep(_RESUME_SECONDS)
+
+    def _patient_job(self, job_id: str, detail: str) -> dict[str, Any]:
+        """A job, also when a part of the mesh is away for a moment (503)."""
+        deadline = time.monotonic() + _GONE_SECONDS
+        while True:
+            try:
+                return self.job(job_id, detail)
+            except MeshRefusedError as error:
+                if error.status != _UNAVAILABLE or time.monotonic() > deadline:
+                    raise
             time.sleep(_RESUME_SECONDS)
 
     def _alive(self) -> bool:
@@ -211,7 +226,7 @@ class Mesh:
         for _ in self.events(job_id):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"job {job_id} has not ended after {timeout:g} s")
-        return self.job(job_id)
+        return self._patient_job(job_id, "full")
 
 
 def _refused(answer: httpx.Response) -> MeshRefusedError:
