@@ -28,12 +28,12 @@ EXTRA |= {
 def oracle(name: str) -> np.ndarray | None:
     """Qiskit's matrix of a gate, when it has one."""
     if name in EXTRA:
-        return Operator(EXTRA[name]).data
+        return np.asarray(Operator(EXTRA[name]).data)
     found = get_standard_gate_name_mapping().get(name)
     if found is None:
         return None
     count = gates.GATES[name].num_params
-    return Operator(found.base_class(*PARAMS[:count]) if count else found).data
+    return np.asarray(Operator(found.base_class(*PARAMS[:count]) if count else found).data)
 
 
 def array(name: str) -> np.ndarray:

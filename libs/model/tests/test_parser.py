@@ -116,6 +116,7 @@ def test_condition_is_fixed_where_the_if_stands() -> None:
     """A body that rewrites its own bit does not change the branch, and `else` is the negation."""
     text = f"{HEAD}qubit[2] q; bit c; c = measure q[0]; if (c) {{ c = measure q[1]; x q[0]; }} else y q[0];"
     write, x, y = parse(text).operations[1:4]
+    assert x.condition is not None
     assert (write.writes[0].previous, x.condition, y.condition) == (0, write.condition, x.condition.negated())
 
 

@@ -97,7 +97,7 @@ def _handler(metrics: Metrics, readiness: Readiness) -> type[BaseHTTPRequestHand
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ARG002 - the library's names
             return
 
     return Handler

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 from qmesh_gateway import __version__
 from qmesh_gateway.adapters.limits import Envelope
 from qmesh_gateway.answers import JsonResponse
-from qmesh_gateway.domain.problems import ProblemError, of_service_error, of_validation
+from qmesh_gateway.domain.problems import ProblemError, of_failure, of_validation
 from qmesh_gateway.openapi import PREFIX, describe
 from qmesh_gateway.routes import circuits, discovery, index, jobs, plans, system
 from qmesh_gateway.state import GatewayState
@@ -29,7 +29,7 @@ def _problem(request: Request, problem: ProblemError) -> Response:
 
 async def _on_problem(request: Request, error: Exception) -> Response:
     if isinstance(error, ServiceError):
-        return _problem(request, of_service_error(error))
+        return _problem(request, of_failure(error.code, error.message, error.status, error.retry_after))
     assert isinstance(error, ProblemError)  # noqa: S101 - the only other registered type
     return _problem(request, error)
 

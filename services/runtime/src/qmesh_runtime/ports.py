@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from qmesh.planner.v1 import planner_pb2 as planner
 from qmesh.registry.v1 import registry_pb2 as registry
 from qmesh.reservation.v1 import reservation_pb2 as reservation
 from qmesh.runtime.v1 import runtime_pb2 as runtime
+from qmesh_runtime.domain.claim import Change, Claim, RecordRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,56 +37,6 @@ class NewJob:
     event: events.JobEvent
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A job that this runtime owns until its lease ends."""
-
-    job_id: str
-    tenant_id: str
-    fence: int
-    status: int
-    claims: int
-    last_sequence: int
-    deadline: float
-    cancel_requested: bool
-    plan_ids: tuple[str, ...]
-    request: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class RecordRow:
-    """A block's signed answer, recorded once."""
-
-    execution_id: str
-    plan_id: str
-    block_id: int
-    parameter_set: int
-    slice: int
-    node_id: str
-    fragment_ids: tuple[str, ...]
-    record: bytes
-    signature: bytes
-
-
-@dataclass(slots=True)
-class Change:
-    """One atomic step of a job under a fence; everything in it becomes durable together."""
-
-    job_id: str
-    tenant_id: str
-    fence: int
-    status: int
-    events: list[events.JobEvent] = field(default_factory=list)
-    records: list[RecordRow] = field(default_factory=list)
-    plan_id: str | None = None
-    progress: events.Progress | None = None
-    error: events.JobError | None = None
-    result: bytes | None = None
-    summary: bytes | None = None
-    columns: dict[int, bytes] = field(default_factory=dict)
-    advanced: bool = False
-
-
 class JobStore(Protocol):
     """Durable jobs. Every write under a fence that is not the job's newest is refused."""
 
@@ -97,7 +48,7 @@ class JobStore(Protocol):
         """One job of a tenant."""
         ...
 
-    async def list(
+    async def page(
         self, tenant_id: str, statuses: Sequence[int], limit: int, before: tuple[datetime, str] | None
     ) -> list[runtime.Job]:
         """Jobs of a tenant, newest first."""
@@ -199,15 +150,15 @@ class Planner(Protocol):
         """Makes and stores a plan."""
         ...
 
-    async def get(self, tenant_id: str, plan_id: str) -> planning.Plan:
-        """A stored plan."""
+    async def get(self, tenant_id: str, plan_id: str) -> Compiled:
+        """A stored plan, with the nodes of its snapshot."""
         ...
 
 
 class Reservations(Protocol):
     """The reservation service."""
 
-    async def reserve(self, request: reservation.ReserveRequest) -> list[reservation.Reservation]:
+    async def reserve(self, request: reservation.ReserveRequest) -> Sequence[reservation.Reservation]:
         """Reserves all lines or none."""
         ...
 
@@ -221,7 +172,7 @@ class Reservations(Protocol):
 
     async def extend(
         self, tenant_id: str, job_id: str, fence: int, ttl_ms: int
-    ) -> list[reservation.Reservation]:
+    ) -> Sequence[reservation.Reservation]:
         """Live reservations of a job, extended and signed for a new claim."""
         ...
 

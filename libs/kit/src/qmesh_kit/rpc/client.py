@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Generator
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Generator, Iterable
+from typing import Any, cast
 
 import grpc
 
@@ -25,7 +25,7 @@ _OPTIONS = (
 
 def _translate(error: grpc.aio.AioRpcError) -> ServiceError:
     status = error.code().name
-    for key, value in error.trailing_metadata() or ():
+    for key, value in cast("Iterable[tuple[str, str | bytes]]", error.trailing_metadata() or ()):
         if key == ERROR_KEY and isinstance(value, bytes):
             known = errors.decode(value, status=status)
             if known is not None:
@@ -80,7 +80,7 @@ class RpcChannel:
         max_message: int = 64 << 20,
     ) -> None:
         """Takes a target (`dns:///host:port`, `unix:/path`) and the deadline of calls that name none."""
-        options = [
+        options: list[tuple[str, int | str]] = [
             *_OPTIONS,
             ("grpc.max_receive_message_length", max_message),
             ("grpc.max_send_message_length", max_message),
@@ -138,9 +138,13 @@ class RpcChannel:
         """For stubs."""
         return self._wrap(self._channel.stream_stream(method, *_plain(args, more)), streams=True)
 
+    def stub[Stub](self, make: Callable[[grpc.aio.Channel], Stub]) -> Stub:
+        """A generated stub over this channel; stubs are typed for grpc's own, of which they call only what is here."""
+        return make(cast("grpc.aio.Channel", self))
+
     async def close(self) -> None:
         """Closes the connection."""
-        await self._channel.close()
+        await self._channel.close(None)
 
 
 def _plain(args: tuple[Any, ...], more: dict[str, Any]) -> tuple[Any, Any]:

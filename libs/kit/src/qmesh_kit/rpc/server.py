@@ -115,7 +115,7 @@ class RpcServer:
         await self.grpc.stop(drain)
 
 
-class _Calls(grpc.aio.ServerInterceptor):
+class _Calls(grpc.aio.ServerInterceptor[Any, Any]):
     """Around every handler: deadline, context, errors, metrics."""
 
     def __init__(self, metrics: Metrics | None) -> None:
@@ -155,7 +155,7 @@ class _Calls(grpc.aio.ServerInterceptor):
             begun = time.perf_counter()
             failure: BaseException
             try:
-                limit = _enter(request, context)
+                limit = _enter(context)
                 async with asyncio.timeout(limit):
                     answer = await handler(_checked(request), context)
             except asyncio.CancelledError:
@@ -173,7 +173,7 @@ class _Calls(grpc.aio.ServerInterceptor):
         async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
             begun = time.perf_counter()
             try:
-                _enter(request, context, streaming=True)
+                _enter(context, streaming=True)
                 async for item in handler(_checked(request), context):
                     yield item
             except (asyncio.CancelledError, GeneratorExit):
@@ -218,9 +218,7 @@ async def _checked_parts(parts: AsyncIterator[Any]) -> AsyncIterator[Any]:
         yield _checked(part)
 
 
-def _enter(
-    request: Any, context: grpc.aio.ServicerContext[Any, Any], *, streaming: bool = False
-) -> float | None:
+def _enter(context: grpc.aio.ServicerContext[Any, Any], *, streaming: bool = False) -> float | None:
     """Takes the caller's context over; seconds that the call may take (None: a stream without a deadline)."""
     remaining = context.time_remaining()
     if remaining is not None and remaining <= 0:

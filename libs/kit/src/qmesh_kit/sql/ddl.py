@@ -37,7 +37,7 @@ def reachable(edges: Mapping[str, Iterable[str]]) -> dict[str, set[str]]:
         for after in closure.values():
             more = set().union(*(closure[state] for state in after)) - after if after else set()
             if more:
-                after |= more
+                after.update(more)
                 changed = True
     return closure
 

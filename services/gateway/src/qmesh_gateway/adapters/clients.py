@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
-import grpc
-
 from qmesh.planner.v1 import plan_pb2 as planning
 from qmesh.planner.v1 import planner_pb2 as planner
 from qmesh.planner.v1 import planner_pb2_grpc as planner_stubs
@@ -21,11 +17,6 @@ _COMPILE_SECONDS = 60.0
 def _joined(pieces: list[bytes]) -> planning.Plan:
     """A plan from the chunks of its stream."""
     return planning.Plan.FromString(b"".join(pieces))
-
-
-def _grpc(channel: RpcChannel) -> grpc.aio.Channel:
-    """Generated stubs are typed for grpc's own channel, of which they call only what `RpcChannel` has."""
-    return cast("grpc.aio.Channel", channel)
 
 
 class Clients:
@@ -45,10 +36,10 @@ class Clients:
                 ("analyzer", section.analyzer),
             )
         }
-        self.runtime = runtime_stubs.JobServiceStub(_grpc(self.channels["runtime"]))
-        self.planner = planner_stubs.PlannerServiceStub(_grpc(self.channels["planner"]))
-        self.registry = registry_stubs.RegistryServiceStub(_grpc(self.channels["registry"]))
-        self.reservation = reservation_stubs.ReservationServiceStub(_grpc(self.channels["reservation"]))
+        self.runtime = self.channels["runtime"].stub(runtime_stubs.JobServiceStub)
+        self.planner = self.channels["planner"].stub(planner_stubs.PlannerServiceStub)
+        self.registry = self.channels["registry"].stub(registry_stubs.RegistryServiceStub)
+        self.reservation = self.channels["reservation"].stub(reservation_stubs.ReservationServiceStub)
 
     async def plan(self, request: planner.GetPlanRequest) -> planning.Plan:
         """A stored plan."""

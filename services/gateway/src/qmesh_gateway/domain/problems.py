@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from qmesh_kit.errors import ServiceError
 from qmesh_model.diagnostics import Diagnostic
 
 _HTTP = {
@@ -98,13 +97,12 @@ class ProblemError(Exception):
         }
 
 
-def of_service_error(error: ServiceError) -> ProblemError:
-    """The HTTP form of an error from a service."""
-    status = _HTTP.get(error.status, 500)
-    retry_after = error.retry_after
-    if status in {429, 503} and retry_after is None:
+def of_failure(code: str, message: str, status: str, retry_after: float | None) -> ProblemError:
+    """The HTTP form of an error from a service; `status` names its gRPC status."""
+    http = _HTTP.get(status, 500)
+    if http in {429, 503} and retry_after is None:
         retry_after = 1.0
-    return ProblemError(status, error.code, error.message, retry_after=retry_after)
+    return ProblemError(http, code, message, retry_after=retry_after)
 
 
 def of_validation(errors: Sequence[Mapping[str, Any]]) -> ProblemError:

@@ -22,7 +22,7 @@ class RegistrySnapshots:
     def __init__(self, channel: RpcChannel) -> None:
         """Takes a channel to the registry."""
         self._channel = channel
-        self._stub = stubs.RegistryServiceStub(channel)  # type: ignore[arg-type]
+        self._stub = channel.stub(stubs.RegistryServiceStub)
         self._newest: registry.Snapshot | None = None
         self._seen = asyncio.Event()
         self._pinned: set[str] = set()

@@ -87,8 +87,10 @@ class Candidates:
             weights.ebit * ebits,
             weights.load * site.load_permille,
             (
-                f"one call of {_CALL_US} us and {site.rtt_us} us of round trip, {bytes_moved} bytes of amplitudes moved "
-                f"in {transfer} us, {model} us of model time",
+                (
+                    f"one call of {_CALL_US} us and {site.rtt_us} us of round trip, {bytes_moved} bytes of amplitudes "
+                    f"moved in {transfer} us, {model} us of model time"
+                ),
                 f"{site.failure_permille} of 1000 observed executions failed",
                 f"{ebits} pairs: {story}",
                 f"{site.load_permille} of 1000 parts of its time busy",

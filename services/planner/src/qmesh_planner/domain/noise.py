@@ -8,7 +8,7 @@ from qmesh_planner.domain.topology import Site
 
 def process_fidelity(average: float, operands: int) -> float:
     """F_pro = ((d + 1) F_avg - 1) / d for d = 2^operands, at least 0."""
-    dimension = 2**operands
+    dimension: int = 2**operands
     return max(0.0, ((dimension + 1) * average - 1) / dimension)
 
 

@@ -148,8 +148,8 @@ class Search:
 
     def _neighbours(self, homes: dict[int, int]) -> Iterator[dict[int, int]]:
         count: dict[int, int] = defaultdict(int)
-        for site in homes.values():
-            count[site] += 1
+        for home in homes.values():
+            count[home] += 1
         wires = sorted(homes)
         for wire in wires:
             for site in self._topology.sites:

@@ -6,6 +6,7 @@ import heapq
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from qmesh_planner.domain.placement import Walk
 from qmesh_planner.domain.work import Work
@@ -110,8 +111,8 @@ def _units(walk: Walk) -> list[Unit]:
             wanted = {
                 unit_of[t.number] for t in work.tasks if not t.readout and not wires.isdisjoint(t.wires)
             }
-        for task in tasks:
-            wanted |= {unit_of[need] for need in needs[task] if need in unit_of}
+        for member in tasks:
+            wanted |= {unit_of[need] for need in needs[member] if need in unit_of}
         units.append(Unit(number, tasks, walk.executing[tasks[0]], frozenset(wanted - {number}), readout))
     return units
 
@@ -140,7 +141,7 @@ def _edges(work: Work, moving: Sequence[int]) -> list[set[int]]:
             if root in last:  # collapses of one component stay in the order of the circuit
                 needs[here].add(last[root])
             last[root] = here
-    for before, after in zip(moving, moving[1:], strict=False):  # homes change in the order that was counted
+    for before, after in pairwise(moving):  # homes change in the order that was counted
         needs[after].add(before)
     for number, own in enumerate(needs):
         own.discard(number)

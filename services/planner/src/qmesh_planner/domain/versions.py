@@ -27,7 +27,7 @@ class Chain:
 
     def rows(self, demand: Demand) -> int:
         """Expected distinct histories: all outcomes, and with noise the drawn errors plus 4 sigma."""
-        outcomes = 2 ** min(self.collapses, 63)
+        outcomes: int = 2 ** min(self.collapses, 63)
         errors = 1
         if demand.noise:
             mean = demand.shots * (1 - self.fidelity)
@@ -36,7 +36,8 @@ class Chain:
 
     def nbytes(self, demand: Demand) -> int:
         """Bytes of amplitudes and of the row numbers."""
-        return demand.amplitude_bytes * self.rows(demand) * 2 ** len(self.wires) + 4 * demand.shots
+        amplitudes: int = self.rows(demand) * 2 ** len(self.wires)
+        return demand.amplitude_bytes * amplitudes + 4 * demand.shots
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,4 @@
 """RegistryService over gRPC."""
-# ruff: noqa: ARG002 - gRPC gives every method the request and a context
 
 from __future__ import annotations
 

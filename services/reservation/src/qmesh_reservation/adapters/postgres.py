@@ -123,12 +123,13 @@ class PostgresReservations:
     async def reserve(self, request: pb.ReserveRequest, ids: Sequence[str]) -> list[Stored] | str:
         """All lines in one transaction, or the id of a node that has no room now."""
         lines = request.lines
+        bodies = [line.SerializeToString() for line in lines]
         wanted = {
             "id": list(ids),
             "node": [line.node_id for line in lines],
             "qubits": [line.data_qubits for line in lines],
             "bytes": [line.state_bytes for line in lines],
-            "line": [line.SerializeToString() for line in lines],
+            "line": bodies,
             "tenant": request.caller.tenant_id,
             "job": request.job_id,
             "plan": request.plan_id,
@@ -159,7 +160,7 @@ class PostgresReservations:
                     made[i][2],
                 )
             )
-            for i, body in zip(ids, wanted["line"], strict=True)
+            for i, body in zip(ids, bodies, strict=True)
         ]
 
     async def _capacities(self, connection: Any, capacities: Sequence[pb.NodeCapacity]) -> None:

@@ -31,8 +31,8 @@ class PlannerClient:
 
     def __init__(self, channel: RpcChannel, registry_channel: RpcChannel) -> None:
         """Takes channels to the planner, and to the registry for the snapshots that stored plans cite."""
-        self._stub = planner_stubs.PlannerServiceStub(channel)  # type: ignore[arg-type]
-        self._registry = registry_stubs.RegistryServiceStub(registry_channel)  # type: ignore[arg-type]
+        self._stub = channel.stub(planner_stubs.PlannerServiceStub)
+        self._registry = registry_channel.stub(registry_stubs.RegistryServiceStub)
 
     async def compile(self, request: planner.CompileRequest) -> Compiled:
         """Makes and stores a plan."""
@@ -58,7 +58,7 @@ class ReservationClient:
 
     def __init__(self, channel: RpcChannel) -> None:
         """Takes a channel to the reservation service."""
-        self._stub = reservation_stubs.ReservationServiceStub(channel)  # type: ignore[arg-type]
+        self._stub = channel.stub(reservation_stubs.ReservationServiceStub)
 
     async def reserve(self, request: reservation.ReserveRequest) -> Sequence[reservation.Reservation]:
         """Reserves all lines or none."""
@@ -93,7 +93,7 @@ class AnalyzerClient:
 
     def __init__(self, channel: RpcChannel) -> None:
         """Takes a channel to the analyzer."""
-        self._stub = analyzer_stubs.AnalyzerServiceStub(channel)  # type: ignore[arg-type]
+        self._stub = channel.stub(analyzer_stubs.AnalyzerServiceStub)
 
     async def analyze(self, parts: AsyncIterator[analysis.AnalyzeRequest]) -> analysis.AnalyzeResponse:
         """Analyses one parameter set of one job."""

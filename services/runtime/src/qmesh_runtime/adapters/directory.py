@@ -27,7 +27,7 @@ class RegistryDirectory:
     def __init__(self, channel: RpcChannel) -> None:
         """Takes a channel to the registry."""
         self._channel = channel
-        self._stub = stubs.RegistryServiceStub(channel)  # type: ignore[arg-type]
+        self._stub = channel.stub(stubs.RegistryServiceStub)
         self._addresses: dict[str, list[str]] = {}
         self._known: set[str] = set()
         self._observed: deque[registry.Observation] = deque(maxlen=_KEPT)

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from qmesh.events.v1 import events_pb2 as events
 from qmesh_kit.bus import Bus
 from qmesh_kit.ledger import Ledger
+from qmesh_runtime.domain.claim import Change
 from qmesh_runtime.domain.history import status_name
-from qmesh_runtime.ports import Change, NewJob
+from qmesh_runtime.ports import NewJob
 
 SUBJECT = "qmesh.events.jobs"
 

@@ -29,7 +29,7 @@ class JobServicer(stubs.JobServiceServicer):
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Any) -> pb.ListJobsResponse:  # noqa: N802
         """Jobs of a tenant."""
-        return await self._jobs.list(request)
+        return await self._jobs.page(request)
 
     async def CancelJob(self, request: pb.CancelJobRequest, context: Any) -> pb.CancelJobResponse:  # noqa: N802
         """Asks for the end of a job."""

@@ -52,7 +52,7 @@ class LibP2PNodes:
             yield
             nursery.cancel_scope.cancel()
 
-    async def _call(
+    async def _call(  # noqa: C901 - one branch for each way in which a call ends
         self, node_id: str, addresses: Sequence[str], request: gate.GateRequest, timeout_seconds: float
     ) -> gate.GateResponse:
         """One call over the node's gate stream.
@@ -80,7 +80,7 @@ class LibP2PNodes:
             nonlocal number
             try:
                 if self._channels is None:
-                    raise PeerGone("libp2p is not running")
+                    raise PeerGone("libp2p is not running")  # noqa: TRY301 - answered like every other failure
                 number = self._channels.get(node_id, addresses).begin(payload, answer)
             except (PeerGone, ChannelBusy) as error:
                 answer(None, error)

@@ -17,8 +17,9 @@ from qmesh_kit.errors import ServiceError
 from qmesh_kit.sql.writer import GroupWriter
 from qmesh_runtime.adapters import statements as sql
 from qmesh_runtime.adapters.rows import job_of, merge
+from qmesh_runtime.domain.claim import Change, Claim, RecordRow
 from qmesh_runtime.domain.history import status_name
-from qmesh_runtime.ports import Change, Claim, NewJob, RecordRow, StaleClaimError
+from qmesh_runtime.ports import NewJob, StaleClaimError
 
 Item = NewJob | Change
 _DEADLINE = 10.0
@@ -75,7 +76,7 @@ class PostgresJobStore:
             raise not_found(job_id)
         return job_of(row)
 
-    async def list(
+    async def page(
         self, tenant_id: str, statuses: Sequence[int], limit: int, before: tuple[datetime, str] | None
     ) -> list[runtime.Job]:
         """Jobs of a tenant, newest first."""

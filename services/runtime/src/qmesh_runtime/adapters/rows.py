@@ -10,7 +10,7 @@ from psycopg.rows import TupleRow
 from qmesh.events.v1 import events_pb2 as events
 from qmesh.planner.v1 import plan_pb2 as planning
 from qmesh.runtime.v1 import runtime_pb2 as runtime
-from qmesh_runtime.ports import Change
+from qmesh_runtime.domain.claim import Change
 
 
 def job_of(row: TupleRow) -> runtime.Job:

@@ -7,8 +7,9 @@ from typing import Any
 
 from qmesh.events.v1 import events_pb2 as events
 from qmesh.runtime.v1 import runtime_pb2 as runtime
+from qmesh_runtime.domain.claim import Change, RecordRow
 from qmesh_runtime.domain.history import status_name
-from qmesh_runtime.ports import Change, NewJob, RecordRow
+from qmesh_runtime.ports import NewJob
 
 WAKE_SUBJECT = "qmesh.jobs.wake"
 
@@ -32,11 +33,9 @@ ON CONFLICT DO NOTHING
 RETURNING job_id
 """
 
-GET = (
-    "SELECT "
-    + _COLUMNS
-    + ", {result} FROM runtime.workflow_runs WHERE tenant_id = %(tenant)s AND job_id = %(job)s"
-)
+GET = f"""
+SELECT {_COLUMNS}, {{result}} FROM runtime.workflow_runs WHERE tenant_id = %(tenant)s AND job_id = %(job)s
+"""  # noqa: S608 - only the constant column list is formatted in
 LIST = f"""
 SELECT {_COLUMNS}, NULL::bytea FROM runtime.workflow_runs
 WHERE tenant_id = %(tenant)s AND (%(statuses)s::text[] IS NULL OR status = ANY(%(statuses)s::text[]))

@@ -13,10 +13,11 @@ from qmesh_runtime.application.execution import PassContext
 from qmesh_runtime.application.insight import Insight, header_of
 from qmesh_runtime.application.recording import JobRecorder
 from qmesh_runtime.domain import result as documents
+from qmesh_runtime.domain.claim import Claim
 from qmesh_runtime.domain.counts import counts_of, final_columns, join_columns
 from qmesh_runtime.domain.history import JobHistory
 from qmesh_runtime.domain.requests import RunState
-from qmesh_runtime.ports import Claim, JobStore
+from qmesh_runtime.ports import JobStore
 
 
 class Finisher:

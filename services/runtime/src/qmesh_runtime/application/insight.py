@@ -13,7 +13,8 @@ from qmesh.circuit.v1 import circuit_pb2 as circuit
 from qmesh.fabric.v1 import state_pb2 as state
 from qmesh.planner.v1 import plan_pb2 as planning
 from qmesh_kit.errors import ServiceError
-from qmesh_runtime.ports import Analyzer, CallTimeoutError, Claim, Nodes, PeerGoneError
+from qmesh_runtime.domain.claim import Claim
+from qmesh_runtime.ports import Analyzer, CallTimeoutError, Nodes, PeerGoneError
 
 log = structlog.get_logger()
 

@@ -70,11 +70,11 @@ class Jobs:
         """One job."""
         return await self._store.get(request.caller.tenant_id, _uuid(request.job_id), request.detail)
 
-    async def list(self, request: runtime.ListJobsRequest) -> runtime.ListJobsResponse:
+    async def page(self, request: runtime.ListJobsRequest) -> runtime.ListJobsResponse:
         """Jobs of a tenant, newest first."""
         limit = min(request.limit or 50, _MOST)
         before = _cursor(request.cursor) if request.cursor else None
-        jobs = await self._store.list(request.caller.tenant_id, list(request.statuses), limit + 1, before)
+        jobs = await self._store.page(request.caller.tenant_id, list(request.statuses), limit + 1, before)
         more = len(jobs) > limit
         page = jobs[:limit]
         cursor = ""

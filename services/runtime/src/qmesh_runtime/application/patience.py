@@ -20,9 +20,7 @@ AWAY = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "TIMEOUT", "CANCELED"})
 """Codes of a service that is away, stops or starts; it may answer later."""
 
 
-async def patiently[T](
-    call: Callable[[], Awaitable[T]], what: str, until: float, policy: RetryPolicy
-) -> T:
+async def patiently[T](call: Callable[[], Awaitable[T]], what: str, until: float, policy: RetryPolicy) -> T:
     """The answer of a call, asked again with growing pauses while the service is away.
 
     Args:

@@ -22,13 +22,12 @@ from qmesh_runtime.application.insight import Insight
 from qmesh_runtime.application.patience import patiently
 from qmesh_runtime.application.recording import JobRecorder
 from qmesh_runtime.application.reserving import JobReservations
+from qmesh_runtime.domain.claim import Change, Claim
 from qmesh_runtime.domain.history import JobHistory
 from qmesh_runtime.domain.policy import RetryPolicy
 from qmesh_runtime.domain.requests import BlockRequests, JobFrame, RunKey, RunState
 from qmesh_runtime.domain.slices import passes_of
 from qmesh_runtime.ports import (
-    Change,
-    Claim,
     Compiled,
     JobStore,
     Nodes,
@@ -83,7 +82,7 @@ class JobProcessor:
         """
         try:
             if self._claim.claims >= _POISON_CLAIMS:
-                raise MeshError("POISON", f"given up after {self._claim.claims} claims without progress")
+                raise MeshError("POISON", f"given up after {self._claim.claims} claims without progress")  # noqa: TRY301 - ends the job like every other error
             if self._claim.cancel_requested:
                 await self._end(events.JOB_STATUS_CANCELED)
                 return
@@ -114,7 +113,7 @@ class JobProcessor:
         for generation in range(compiled.plan.generation, self._services.policy.replans + 1):
             try:
                 await self._execute(compiled, resumed=resumed)
-                return
+                return  # noqa: TRY300 - the loop goes on only after a replan
             except ReplanNeededError as need:
                 excluded |= need.excluded
                 await self._reservations.give_back("replanned")
@@ -181,9 +180,10 @@ class JobProcessor:
         """A new plan; nodes that are missing now may be joining again, so that is asked for a while."""
         begun, pause = time.time(), _REJOIN_SECONDS / 16
         while True:
+            wanted = self._wanted(generation, parent, excluded)
             try:
                 return await patiently(
-                    lambda: self._services.planner.compile(self._wanted(generation, parent, excluded)),
+                    lambda wanted=wanted: self._services.planner.compile(wanted),  # type: ignore[misc] # bound now
                     "plan",
                     self._claim.deadline,
                     self._services.policy,

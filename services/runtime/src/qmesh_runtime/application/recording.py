@@ -12,11 +12,12 @@ from qmesh.fabric.v1 import gate_pb2 as gate
 from qmesh.planner.v1 import plan_pb2 as planning
 from qmesh.registry.v1 import registry_pb2 as registry
 from qmesh_runtime.application.execution import BlockOutcome
+from qmesh_runtime.domain.claim import Change, Claim, RecordRow
 from qmesh_runtime.domain.history import JobHistory
 from qmesh_runtime.domain.requests import RunState
 from qmesh_runtime.domain.result import iso
 from qmesh_runtime.domain.truth import BlockTruth
-from qmesh_runtime.ports import Change, Claim, Compiled, JobStore, Observations, RecordRow
+from qmesh_runtime.ports import Compiled, JobStore, Observations
 
 log = structlog.get_logger()
 

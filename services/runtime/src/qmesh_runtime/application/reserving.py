@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
@@ -14,8 +14,9 @@ from qmesh.reservation.v1 import reservation_pb2 as reservation
 from qmesh_kit.errors import ServiceError
 from qmesh_model.errors import MeshError
 from qmesh_runtime.application.patience import AWAY, patiently
+from qmesh_runtime.domain.claim import Claim
 from qmesh_runtime.domain.policy import RetryPolicy
-from qmesh_runtime.ports import Claim, Compiled, Reservations
+from qmesh_runtime.ports import Compiled, Reservations
 
 log = structlog.get_logger()
 
@@ -41,7 +42,7 @@ class JobReservations:
         self._extended = time.monotonic()
         self.ids: dict[str, str] = {}
 
-    async def take(self, compiled: Compiled, wait_seconds: float) -> list[reservation.Reservation]:
+    async def take(self, compiled: Compiled, wait_seconds: float) -> Sequence[reservation.Reservation]:
         """Reserves what the plan asks of its primary nodes, waiting for room in order of arrival."""
         self._compiled = compiled
         lines = [
@@ -148,7 +149,7 @@ class JobReservations:
 
     async def _reserve(
         self, lines: list[reservation.ReservationLine], wait_seconds: float
-    ) -> list[reservation.Reservation]:
+    ) -> Sequence[reservation.Reservation]:
         nodes = self._require().nodes
         request = reservation.ReserveRequest(
             caller=caller.Caller(tenant_id=self._claim.tenant_id, principal="runtime"),
@@ -172,7 +173,7 @@ class JobReservations:
         self._keep(made)
         return made
 
-    def _keep(self, made: list[reservation.Reservation]) -> None:
+    def _keep(self, made: Sequence[reservation.Reservation]) -> None:
         for item in made:
             self._tokens[item.line.node_id] = item.token
             self._services.setdefault(item.line.node_id, set()).update(item.line.service_types)

@@ -10,7 +10,8 @@ import structlog
 
 from qmesh_kit.errors import ServiceError
 from qmesh_runtime.application.processor import JobProcessor, Services
-from qmesh_runtime.ports import Claim, JobStore, StaleClaimError
+from qmesh_runtime.domain.claim import Claim
+from qmesh_runtime.ports import JobStore, StaleClaimError
 
 log = structlog.get_logger()
 

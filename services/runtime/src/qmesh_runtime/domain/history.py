@@ -9,9 +9,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from qmesh.events.v1 import events_pb2 as events
 from qmesh_model.lifecycle import JOB_TRANSITIONS
-from qmesh_runtime.ports import Change, Claim
+from qmesh_runtime.domain.claim import Change, Claim
 
-_NAMES = {value: name.removeprefix("JOB_STATUS_") for name, value in events.JobStatus.items()}
+_NAMES: dict[int, str] = {value: name.removeprefix("JOB_STATUS_") for name, value in events.JobStatus.items()}
 
 
 def status_name(status: int) -> str:

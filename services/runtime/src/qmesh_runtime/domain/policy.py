@@ -22,7 +22,7 @@ class Next(Enum):
 PEER_GONE = "PEER_GONE"
 TIMEOUT = "TIMEOUT"
 
-_BY_OUTCOME = {
+_BY_OUTCOME: dict[gate.Outcome.ValueType, Next] = {
     gate.OUTCOME_REJECTED: Next.FALLBACK,
     gate.OUTCOME_RESOURCE_EXHAUSTED: Next.RETRY,
     gate.OUTCOME_INPUT_LOST: Next.RECOVER,
@@ -50,7 +50,7 @@ class RetryPolicy:
         ceiling = min(self.maximum_seconds, self.initial_seconds * self.coefficient ** (attempt - 1))
         return random.uniform(0, ceiling)  # noqa: S311 - jitter, not a secret
 
-    def after(self, outcome: gate.Outcome, attempts_here: int) -> Next:
+    def after(self, outcome: gate.Outcome.ValueType, attempts_here: int) -> Next:
         """The step after an outcome of the node itself."""
         step = _BY_OUTCOME.get(outcome, Next.FALLBACK)
         if step is Next.RETRY and attempts_here >= self.attempts_per_node:

@@ -119,7 +119,7 @@ class JobFrame:
     job_id: str
     tenant_id: str
     seed: int
-    precision: state.Precision
+    precision: state.Precision.ValueType
     min_fidelity: float
     deadline: float
     traceparent: str = ""
