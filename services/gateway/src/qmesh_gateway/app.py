@@ -55,8 +55,8 @@ async def _on_unforeseen(request: Request, _: Exception) -> Response:
     )
 
 
-def build(state: GatewayState) -> ASGIApp:
-    """The application over a state made by the composition root."""
+def surface() -> FastAPI:
+    """Routes and their description, over nothing yet."""
     app = FastAPI(
         title="qmesh",
         version=__version__,
@@ -66,7 +66,6 @@ def build(state: GatewayState) -> ASGIApp:
         redoc_url=None,
         default_response_class=JsonResponse,
     )
-    app.state.gateway = state
     for module in (system, circuits, jobs, plans, discovery):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(index.router)
@@ -76,4 +75,11 @@ def build(state: GatewayState) -> ASGIApp:
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(Exception, _on_unforeseen)
     describe(app)
+    return app
+
+
+def build(state: GatewayState) -> ASGIApp:
+    """The application over a state made by the composition root."""
+    app = surface()
+    app.state.gateway = state
     return Envelope(app, state.settings.max_body, state.settings.body_timeout)

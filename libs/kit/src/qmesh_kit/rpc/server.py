@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import structlog
@@ -115,7 +115,13 @@ class RpcServer:
         await self.grpc.stop(drain)
 
 
-class _Calls(grpc.aio.ServerInterceptor[Any, Any]):
+if TYPE_CHECKING:
+    _Interceptor = grpc.aio.ServerInterceptor[Any, Any]
+else:  # generic in its stubs only
+    _Interceptor = grpc.aio.ServerInterceptor
+
+
+class _Calls(_Interceptor):
     """Around every handler: deadline, context, errors, metrics."""
 
     def __init__(self, metrics: Metrics | None) -> None:
