@@ -23,7 +23,7 @@ help: ## this list
 
 setup: $(STAMP) ## the Python environment in .venv, from the lock
 
-.tools/uv/bin/uv:
+$(CURDIR)/.tools/uv/bin/uv:
 	@test -n "$(PY312)" || { echo "qmesh needs Python 3.12 (python3.12 on PATH); this machine has none" >&2; exit 78; }
 	@echo "installing uv $(UV_VERSION) into .tools"
 	@"$(PY312)" -m venv .tools/uv
