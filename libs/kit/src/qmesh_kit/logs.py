@@ -72,7 +72,7 @@ class _Routed(logging.Handler):
     """Routes the standard library's records into structlog."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        log = structlog.get_logger(logger=record.name)
+        log = structlog.get_logger().bind(logger=record.name)
         try:
             message = record.getMessage()
         except (TypeError, ValueError):

@@ -71,9 +71,23 @@ class PlannerService:
         plan = await self._compiler.compile(full)
         if store:
             plan_id = pb.Plan.FromString(plan).plan_id
-            await self._snapshots.pin(snapshot.snapshot_id)
+            await self._pin(snapshot.snapshot_id)
             await self._store.save(request.caller.tenant_id, plan_id, snapshot.snapshot_id, plan)
         return Compiled(plan, snapshot)
+
+    async def _pin(self, snapshot_id: str) -> None:
+        """Stores what a plan cites; a registry that has restarted may know only newer ones."""
+        try:
+            await self._snapshots.pin(snapshot_id)
+        except ServiceError as error:
+            if error.code != "NOT_FOUND":
+                raise
+            raise ServiceError(
+                "UNAVAILABLE",
+                "the registry has forgotten the snapshot, and a newer one is awaited",
+                status="UNAVAILABLE",
+                retry_after=0.5,
+            ) from None
 
     async def get(self, tenant_id: str, plan_id: str) -> bytes:
         """A stored plan.

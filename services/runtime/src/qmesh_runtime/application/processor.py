@@ -40,7 +40,7 @@ from qmesh_runtime.ports import (
 log = structlog.get_logger()
 
 _POISON_CLAIMS = 4
-_REJOIN_SECONDS = 4.0
+_REJOIN_SECONDS = 8.0
 """How long a job waits for nodes that may be joining again before it fails for want of them."""
 
 
