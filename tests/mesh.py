@@ -153,7 +153,7 @@ def local_mesh(home: Path, port: int, *arguments: str) -> Iterator[LocalMesh]:
         raise
     finally:
         mesh.qmesh("down")
-        until(lambda: not leftovers(home), "every process of the mesh is gone", 5)
+        until(lambda: not leftovers(home), "every process of the mesh is gone", 20)
 
 
 def leftovers(home: Path) -> list[str]:
