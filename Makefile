@@ -16,7 +16,7 @@ BUF := node_modules/.bin/buf
 PYTEST := $(BIN)/python -m pytest
 ARGS ?=
 
-.PHONY: help setup run test check format bench protos locks docs soak evidence clean
+.PHONY: help setup run test check format bench protos locks docs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -67,12 +67,6 @@ locks: $(STAMP) ## resolve again what changed, and write locks/
 
 docs: $(STAMP) ## the generated pages in docs/reference
 	@$(BIN)/python tools/reference.py
-
-soak: $(STAMP) ## acceptance at full size (ONLY=part), with evidence under docs/evidence
-	@PATH="$(BIN):$$PATH" $(BIN)/python -m tests.soak $(if $(ONLY),--only $(ONLY)) $(ARGS)
-
-evidence: $(STAMP) ## evidence that is older than the code of its part; fails if there is any
-	@$(BIN)/python -m tests.soak --stale
 
 clean: ## remove what the build made (not the data of a mesh)
 	@rm -rf .venv .tools node_modules build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
