@@ -28,6 +28,28 @@ def _mapped(pid: int) -> str:
     return "\n".join(Path(f"/proc/{process.pid}/maps").read_text() for process in processes)
 
 
+@pytest.mark.parametrize("name", [*_SERVICES, "node"])
+def test_entry_point_imports_only_what_its_role_needs(name: str) -> None:
+    """Importing a process's entry point loads Qiskit in the analyzer only, libp2p in registry, runtime and node only."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys, qmesh_{name}.__main__; print(*sys.modules)"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    packages = {module.partition(".")[0] for module in done.stdout.split()}
+    wants_libp2p = name in {"registry", "runtime", "node"}
+    assert {"libp2p", "trio"} <= packages if wants_libp2p else packages.isdisjoint({"libp2p", "trio"})
+    foreign = {
+        "qiskit": name == "analyzer",
+        "qiskit_aer": name == "analyzer",
+        "fastapi": name == "gateway",
+        "pytest": False,
+    }
+    assert {package for package in foreign if package in packages} <= {
+        p for p, wanted in foreign.items() if wanted
+    }
+
+
 def test_status_lists_every_process(mesh: LocalMesh) -> None:
     """`qmesh status` lists at least 13 processes with pid, address, state and memory, and the kernel agrees."""
     processes = mesh.processes()

@@ -61,19 +61,15 @@ class Ports:
 
 
 def base_environment(layout: Layout) -> dict[str, str]:
-    """What every process inherits; QMESH_ names of the caller pass through."""
+    """What every process inherits; names of QMESH_, OMP_ and OPENBLAS_ that the caller sets pass through."""
     kept = {
         name: value
         for name, value in os.environ.items()
         if name in {"PATH", "HOME", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV"}
-        or name.startswith(("LC_", "QMESH_"))
+        or name.startswith(("LC_", "QMESH_", "OMP_", "OPENBLAS_"))
     }
-    return kept | {
-        "QMESH_HOME": str(layout.home),
-        "PYTHONUNBUFFERED": "1",
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-    }
+    threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    return threads | kept | {"QMESH_HOME": str(layout.home), "PYTHONUNBUFFERED": "1"}
 
 
 def _python(module: str) -> tuple[str, ...]:

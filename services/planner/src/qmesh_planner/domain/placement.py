@@ -220,7 +220,6 @@ class Walk:
     def _price(self, task: Task, site: Site) -> int | None:
         """Cost of a task at a site; None when it cannot be there."""
         ebits = 0
-        brought = 0
         copies = {wire: set(self._copies.get(wire, {})) for wire in task.wires}
         there = {wire for wire in task.wires if self.homes[wire] == site.number}
         for wire in task.wires:
@@ -235,7 +234,6 @@ class Walk:
                         copies[wire] = set()
                 elif reach is Reach.BROUGHT:
                     ebits += 0 if site.number in copies[wire] else 1
-                    brought += 1
                     there.add(wire)
                 elif reach in {Reach.SHARED, Reach.SPLIT_SHARED}:
                     ebits += 0 if site.number in copies[wire] else 1
@@ -243,12 +241,55 @@ class Walk:
                 else:
                     ebits += 1 if reach is Reach.SINGLE else 2
                     copies[wire] = set()
-        ancilla = 1 if task.steps[0].reaches[0] is Reach.BROUGHT else 0
-        if ancilla and self._occupied[site.number] + brought + ancilla > site.data_qubits:
+        leaving = self._leaving(task, site)
+        if leaving is None:
             return None
+        ebits += sum(target not in self._copies.get(wire, {}) for wire, target in leaving)
         return self.weights.ebit * ebits + self._switch_cost(task.wires, site.number)
 
+    def _leaving(self, task: Task, site: Site) -> list[tuple[int, int]] | None:
+        """Which wires leave a site, and where to, so that a task which brings its wires there has room with its ancilla.
+
+        None when no site that is linked has room for them.
+        """
+        if task.steps[0].reaches[0] is not Reach.BROUGHT:
+            return []
+        occupied = list(self._occupied)
+        coming = {w for step in task.steps for w in step.wires if self.homes[w] != site.number}
+        for wire in coming.intersection(task.steps[0].wires):
+            occupied[self.homes[wire]] -= 1
+        lacking = self._occupied[site.number] + len(coming) + 1 - site.data_qubits
+        if lacking <= 0:
+            return []
+        others = [w for w in self.work.wires if self.homes[w] == site.number and w not in task.wires]
+        others.sort(key=lambda w: (self._remaining(w, task.number), w))
+        if len(others) < lacking:
+            return None
+        linked = [s for s in self.topology.sites if self.topology.channel(site.number, s.number)]
+        leaving = []
+        for wire in others[:lacking]:
+            room = [s for s in linked if occupied[s.number] < s.data_qubits]
+            if not room:
+                return None
+            copies = self._copies.get(wire, {})
+            target = min(room, key=lambda s: (s.number not in copies, self._site_cost(s), s.number))
+            occupied[target.number] += 1
+            leaving.append((wire, target.number))
+        return leaving
+
     def _use(self, task: Task, step: Step, site: int) -> None:
+        leaving: list[tuple[int, int]] = []
+        if step is task.steps[0]:
+            leaving = self._leaving(task, self.topology.sites[site]) or []
+        self._occupied[site] -= len(leaving)  # those that come and those that leave are in flight at once
+        self._reach(task, step, site)
+        self._occupied[site] += len(leaving)
+        for wire, target in leaving:
+            self._move(wire, target, step.operation, task.number)
+        if step.reaches and step.reaches[0] is Reach.BROUGHT:
+            self.peaks[site] = max(self.peaks[site], self._occupied[site] + 1)  # its ancilla
+
+    def _reach(self, task: Task, step: Step, site: int) -> None:
         for wire, reach in zip(step.wires, step.reaches, strict=True):
             copies = self._copies.setdefault(wire, {})
             if reach is Reach.SPLIT_SHARED:
@@ -272,8 +313,6 @@ class Walk:
                 kinds = ("cat",) if reach is Reach.SINGLE else ("teleport", "teleport")
                 for kind in kinds:
                     self._pair(wire, home, site, kind, step.operation, task.number)
-        if step.reaches and step.reaches[0] is Reach.BROUGHT:
-            self.peaks[site] = max(self.peaks[site], self._occupied[site] + 1)  # its ancilla
 
     # -- teleportation: the wires' homes change places ---------------------------------------------------------------
 

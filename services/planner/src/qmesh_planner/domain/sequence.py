@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from qmesh_model.errors import MeshError
 from qmesh_planner.domain.placement import Walk
 from qmesh_planner.domain.work import Work
 
@@ -34,7 +35,11 @@ class Group:
 
 
 def groups_of(walk: Walk) -> list[Group]:
-    """All units, in an order that respects every dependency, gathered by node as far as that goes."""
+    """All units, in an order that respects every dependency, gathered by node as far as that goes.
+
+    Raises:
+        MeshError: INTERNAL, when the dependencies have a cycle.
+    """
     units = _units(walk)
     followers: dict[int, list[int]] = defaultdict(list)
     missing = {}
@@ -58,6 +63,8 @@ def groups_of(walk: Walk) -> list[Group]:
                 if not missing[follower]:
                     heapq.heappush(ready[units[follower].site], follower)
         groups.append(Group(site, tuple(taken)))
+    if any(missing.values()):
+        raise MeshError("INTERNAL", "the fragments of this circuit cannot be put in an order")
     return groups
 
 
@@ -132,6 +139,12 @@ def _edges(work: Work, moving: Sequence[int]) -> list[set[int]]:
             merge = of_operation[component.operations[0]]
             for part in component.merged_from:
                 needs[merge] |= {of_operation[i] for i in work.components.all[part].operations}
+            for index in component.operations[
+                1:
+            ]:  # and what would merge other parts in its place comes after
+                fragment = work.fragments[of_operation[index]]
+                if len(fragment.wires) > 1 and fragment.operations[0] == index:
+                    needs[fragment.number].add(merge)
     last: dict[int, int] = {}
     final = _finals(work)
     for operation in work.circuit.operations:
