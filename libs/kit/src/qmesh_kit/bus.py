@@ -7,6 +7,7 @@ the version is read and every stream's configuration is read back.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -219,6 +220,8 @@ async def connect_bus(settings: NatsSection, name: str) -> AsyncIterator[Bus]:
         options["token"] = settings.token.get_secret_value()
     if settings.creds_file is not None:
         options["user_credentials"] = str(settings.creds_file)
+    if settings.ca_file is not None:
+        options["tls"] = ssl.create_default_context(cafile=settings.ca_file)
     client = Client()
     try:
         async with asyncio.timeout(settings.connect_timeout * 2):
