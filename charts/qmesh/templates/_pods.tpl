@@ -99,6 +99,7 @@ livenessProbe:
 {{- end }}
 {{- if has $part (list "gateway" "registry" "runtime") }}
 - {name: QMESH_NATS__URL, value: {{ $root.Values.nats.url | quote }}}
+- {name: QMESH_NATS__STREAM_REPLICAS, value: {{ $root.Values.nats.streamReplicas | quote }}}
 {{- if $root.Values.nats.secret.name }}
 - {name: QMESH_NATS__TOKEN_FILE, value: /etc/qmesh/nats/token}
 {{- end }}

@@ -82,6 +82,7 @@ class NatsSection(Section):
     token: SecretStr | None = None
     creds_file: Path | None = None
     ca_file: Path | None = None
+    stream_replicas: int = Field(default=1, ge=1, le=5)
     connect_timeout: Duration = Field(default=5.0, gt=0)
     request_timeout: Duration = Field(default=5.0, gt=0)
     reconnect_wait: Duration = Field(default=0.25, gt=0)
