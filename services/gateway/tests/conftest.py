@@ -122,6 +122,7 @@ class Jobs(runtime_stubs.JobServiceServicer):
     ) -> AsyncIterator[runtime.EventsResponse]:
         """History above a sequence."""
         self.reads += 1
+        self._job(request.job_id)
         found = [e for e in self.history.get(request.job_id, []) if e.sequence > request.after]
         ended = any(e.status in TERMINAL for e in self.history.get(request.job_id, []))
         yield runtime.EventsResponse(events=found, final=ended)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -72,6 +73,15 @@ async def used(service: ReservationService) -> dict[str, int]:
     """Reserved data qubits by node."""
     _, usage = await service.live("t", "", "")
     return {item.node_id: item.data_qubits for item in usage}
+
+
+async def promised(pool: AsyncConnectionPool) -> dict[str, int]:
+    """Data qubits of all live reservations by node, from their own rows."""
+    async with pool.connection() as connection:
+        found = await connection.execute(
+            "SELECT node_id, sum(data_qubits)::int FROM reservation.reservations WHERE state = 'COMMITTED' GROUP BY 1"
+        )
+        return {str(row[0]): int(row[1]) for row in await found.fetchall()}
 
 
 async def test_concurrent_requests_never_overcommit(service: ReservationService) -> None:
@@ -168,3 +178,56 @@ async def test_database_refuses_illegal_edges(service: ReservationService, pool:
     async with pool.connection() as connection:
         with pytest.raises(psycopg.Error, match=r"(?i)transition|edge|illegal"):
             await connection.execute("UPDATE reservation.reservations SET state = 'COMMITTED'")
+
+
+async def test_many_jobs_over_many_nodes_never_deadlock_or_overcommit(
+    service: ReservationService, pool: AsyncConnectionPool
+) -> None:
+    """Jobs that take, extend and give back overlapping nodes all at once never deadlock; no instant is over-committed."""
+    nodes = ("a", "b", "c", "d", "e")
+    chance = random.Random(3)
+    done = asyncio.Event()
+
+    async def job() -> None:
+        for _ in range(6):
+            request = wanted(
+                chance.randint(1, 3), nodes=tuple(chance.sample(nodes, chance.randint(2, 5))), wait_ms=30_000
+            )
+            await service.reserve(request)
+            await service.extend("t", request.job_id, 1, 60_000)
+            await service.end("t", request.job_id, [], "EXECUTED")
+
+    async def watch() -> None:
+        while not done.is_set():
+            for node, qubits in (await promised(pool)).items():
+                assert qubits <= CAPACITY, node
+            await service.sweep()
+
+    watching = asyncio.ensure_future(watch())
+    await asyncio.gather(*(job() for _ in range(30)))
+    done.set()
+    await watching
+    assert set((await used(service)).values()) == {0}
+    async with pool.connection() as connection:
+        found = await connection.execute(
+            "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+        )
+        assert await found.fetchone() == (0,)
+
+
+async def test_lines_of_one_node_count_together(service: ReservationService) -> None:
+    """Two lines that fit one by one but not together are more than the node has."""
+    request = wanted(4)
+    request.lines.add(node_id="a", data_qubits=3, state_bytes=100, executions=1)
+    with pytest.raises(ServiceError, match="has 6 data qubits, 7 are wanted") as refused:
+        await service.reserve(request)
+    assert refused.value.code == "REJECTED"
+
+
+async def test_contradicting_capacities_are_refused(service: ReservationService) -> None:
+    """One node has one capacity in a request."""
+    request = wanted(1)
+    request.capacities.add(node_id="a", data_qubits=9, state_bytes=10_000, epoch=1)
+    with pytest.raises(ServiceError, match="twice") as refused:
+        await service.reserve(request)
+    assert refused.value.code == "INVALID_ARGUMENT"

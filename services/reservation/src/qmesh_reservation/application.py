@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections import deque
+from collections import Counter, deque
 
 from qmesh.reservation.v1 import reservation_pb2 as pb
 from qmesh_kit.errors import ServiceError
@@ -92,14 +92,26 @@ class ReservationService:
             raise ServiceError(
                 "INVALID_ARGUMENT", "a reservation needs lines and a time to live within bounds"
             )
+        if len(capacity) != len(request.capacities):
+            raise ServiceError("INVALID_ARGUMENT", "the capacity of a node is given twice")
+        qubits: Counter[str] = Counter()
+        state_bytes: Counter[str] = Counter()
         for line in request.lines:
-            known = capacity.get(line.node_id)
+            qubits[line.node_id] += line.data_qubits
+            state_bytes[line.node_id] += line.state_bytes
+        for node_id in qubits:
+            known = capacity.get(node_id)
             if known is None:
-                raise ServiceError("INVALID_ARGUMENT", f"the capacity of node {line.node_id} is not given")
-            if line.data_qubits > known.data_qubits or line.state_bytes > known.state_bytes:
+                raise ServiceError("INVALID_ARGUMENT", f"the capacity of node {node_id} is not given")
+            if qubits[node_id] > known.data_qubits:
                 raise ServiceError(
                     "REJECTED",
-                    f"node {line.node_id} has {known.data_qubits} data qubits, {line.data_qubits} are wanted",
+                    f"node {node_id} has {known.data_qubits} data qubits, {qubits[node_id]} are wanted",
+                )
+            if state_bytes[node_id] > known.state_bytes:
+                raise ServiceError(
+                    "REJECTED",
+                    f"node {node_id} has {known.state_bytes} bytes for states, {state_bytes[node_id]} are wanted",
                 )
 
     async def end(

@@ -147,7 +147,7 @@ async def _run(
     await server.start()
     await _listen(bus, worker)
     async with asyncio.TaskGroup() as group:
-        writing = group.create_task(store.writer.run())
+        writing = group.create_task(store.run())
         loops = [
             group.create_task(directory.watch(service.stopping)),
             group.create_task(emitter.run()),
@@ -162,7 +162,7 @@ async def _run(
         await service.stopping.wait()
         await worker.drain(section.drain)
         await server.stop(min(1.0, section.drain))
-        await store.writer.flush()
+        await store.flush()
         for loop in (*loops, writing):
             loop.cancel()
     await nodes.thread.stop()

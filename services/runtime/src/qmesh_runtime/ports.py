@@ -70,11 +70,11 @@ class JobStore(Protocol):
         """Takes the lease of jobs that nobody holds; without ids, of any such jobs."""
         ...
 
-    async def heartbeat(self, job_ids: Sequence[str]) -> set[str]:
+    async def heartbeat(self, claims: Sequence[Claim]) -> set[str]:
         """Extends leases; returns the jobs still held."""
         ...
 
-    async def let_go(self, job_ids: Sequence[str]) -> None:
+    async def let_go(self, claims: Sequence[Claim]) -> None:
         """Gives leases back at once."""
         ...
 

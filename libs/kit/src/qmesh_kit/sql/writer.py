@@ -35,10 +35,16 @@ class GroupWriter[Item, Result]:
         apply: Callable[[AsyncCursor[TupleRow], Sequence[Item]], Awaitable[Sequence[Any]]],
         *,
         on_commit: Callable[[Sequence[Item]], None] | None = None,
+        single_statement: bool = False,
     ) -> None:
-        """Takes the pool; `on_commit` is told what became durable, in order."""
+        """Takes the pool; `on_commit` is told what became durable, in order.
+
+        With `single_statement`, `apply` executes exactly one statement, which is a transaction by itself: a batch then
+        takes one round trip instead of three or more.
+        """
         self._pool = pool
         self._apply = apply
+        self._single = single_statement
         self._on_commit = on_commit
         self._queue: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._wake = asyncio.Event()
@@ -107,12 +113,11 @@ class GroupWriter[Item, Result]:
             self._on_commit(done)
 
     async def _transaction(self, items: Sequence[Item]) -> Sequence[Any]:
-        async with (
-            self._pool.connection() as connection,
-            connection.transaction(),
-            connection.cursor() as cursor,
-        ):
-            return await self._apply(cursor, items)
+        async with self._pool.connection() as connection, connection.cursor() as cursor:
+            if self._single:
+                return await self._apply(cursor, items)
+            async with connection.transaction():
+                return await self._apply(cursor, items)
 
 
 def _fail(future: asyncio.Future[Any], error: BaseException) -> None:

@@ -85,22 +85,31 @@ class LiveEvents:
     async def stream(
         self, who: caller.Caller, job_id: str, after: int
     ) -> AsyncIterator[events.JobEvent | None]:
-        """Every event above a sequence, in order and without gaps; None when nothing happened for a while."""
-        last = after
+        """Every event above a sequence, in order and without gaps; None when nothing happened (yet, or for a while).
+
+        The first item comes as soon as the history was read.
+
+        Raises:
+            ServiceError: NOT_FOUND, at the first item, for a job that is not there.
+        """
+        last, silent = after, True
         with self._mailbox(job_id) as box:
             while not self._closed:
                 box.lost = False
                 history, final = await self.history(who, job_id, last)
                 for event in history:
-                    last = event.sequence
+                    last, silent = event.sequence, False
                     yield event
                 if final:
                     return
+                if silent:
+                    silent = False
+                    yield None
                 while (found := await self._next(box, last)) is not None and found.sequence == last + 1:
                     last = found.sequence
                     yield found
                     if found.status in TERMINAL:
-                        break  # what follows the end is in the history
+                        return  # nothing is written after it
                 if found is None:
                     yield None
 

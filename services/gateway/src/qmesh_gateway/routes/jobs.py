@@ -19,7 +19,7 @@ from qmesh.runtime.v1 import runtime_pb2 as runtime
 from qmesh_gateway.answers import JsonResponse
 from qmesh_gateway.domain import documents
 from qmesh_gateway.domain.problems import ProblemError
-from qmesh_gateway.state import GatewayState, caller_of, state_of
+from qmesh_gateway.state import caller_of, state_of
 from qmesh_kit.errors import ServiceError
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
@@ -128,24 +128,28 @@ async def stream_events(
     known = known_id(job_id)
     resume = request.headers.get("last-event-id", "")
     first = int(resume) if _SEQUENCE.fullmatch(resume) else after
-    probe = runtime.GetJobRequest(caller=who, job_id=known)
-    await state.clients.runtime.GetJob(probe, timeout=state.clients.timeout)
+    stream = state.live.stream(who, known, first)
+    begin = await anext(stream, None)  # a job that is not there is a 404, not a stream
     return StreamingResponse(
-        _frames(state, who, known, first),
+        _frames(begin, stream),
         media_type="text/event-stream",
         headers={"cache-control": "no-store", "x-accel-buffering": "no"},
     )
 
 
-async def _frames(state: GatewayState, who: caller.Caller, job_id: str, after: int) -> AsyncIterator[bytes]:
-    yield b"retry: 500\n\n"
+async def _frames(
+    begin: events.JobEvent | None, rest: AsyncIterator[events.JobEvent | None]
+) -> AsyncIterator[bytes]:
+    yield b"retry: 500\n\n" + _frame(begin)
     try:
-        async for event in state.live.stream(who, job_id, after):
-            if event is None:
-                yield b": still here\n\n"
-                continue
-            data = orjson.dumps(documents.event(event))
-            yield b"id: %d\nevent: job\ndata: %s\n\n" % (event.sequence, data)
+        async for event in rest:
+            yield _frame(event)
     except ServiceError as error:
         # the answer has begun: the stream ends here, and its reader resumes where it was
         yield b": interrupted, %s\n\n" % error.code.encode()
+
+
+def _frame(event: events.JobEvent | None) -> bytes:
+    if event is None:
+        return b": still here\n\n"
+    return b"id: %d\nevent: job\ndata: %s\n\n" % (event.sequence, orjson.dumps(documents.event(event)))

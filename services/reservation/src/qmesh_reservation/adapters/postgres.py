@@ -1,4 +1,7 @@
-"""Reservations in PostgreSQL: one row lock per node, one transaction per request, the database's clock."""
+"""Reservations in PostgreSQL: one statement per request, the database's clock.
+
+Rows are locked in one order everywhere, so that requests never deadlock: nodes by id, then reservations by id.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from psycopg import Rollback
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
@@ -25,30 +27,29 @@ WHERE n.epoch <= excluded.epoch
   AND (n.epoch, n.capacity_qubits, n.capacity_bytes)
       IS DISTINCT FROM (excluded.epoch, excluded.capacity_qubits, excluded.capacity_bytes)
 """
-_TAKE = """
+_RESERVE = """
 WITH wanted AS (
     SELECT node_id, sum(qubits)::int AS qubits, sum(bytes)::bigint AS bytes
     FROM unnest(%(node)s::text[], %(qubits)s::int[], %(bytes)s::bigint[]) AS w(node_id, qubits, bytes)
     GROUP BY node_id
 ), locked AS (
-    SELECT n.node_id FROM reservation.nodes n JOIN wanted USING (node_id) ORDER BY n.node_id FOR UPDATE OF n
+    SELECT n.* FROM reservation.nodes n JOIN wanted USING (node_id) ORDER BY n.node_id FOR UPDATE OF n
+), lacking AS (
+    SELECT w.node_id FROM wanted w LEFT JOIN locked n USING (node_id)
+    WHERE n.node_id IS NULL OR n.reserved_qubits + w.qubits > n.capacity_qubits
+       OR n.reserved_bytes + w.bytes > n.capacity_bytes
 ), taken AS (
-    UPDATE reservation.nodes n SET reserved_qubits = reserved_qubits + w.qubits,
-        reserved_bytes = reserved_bytes + w.bytes
-    FROM wanted w WHERE n.node_id = w.node_id AND n.node_id IN (SELECT node_id FROM locked)
-      AND n.reserved_qubits + w.qubits <= n.capacity_qubits AND n.reserved_bytes + w.bytes <= n.capacity_bytes
-    RETURNING n.node_id
-)
-SELECT node_id FROM wanted EXCEPT SELECT node_id FROM taken
-"""
-_INSERT = """
-WITH made AS (
+    UPDATE reservation.nodes n SET reserved_qubits = n.reserved_qubits + w.qubits,
+        reserved_bytes = n.reserved_bytes + w.bytes
+    FROM wanted w WHERE n.node_id = w.node_id AND NOT EXISTS (SELECT FROM lacking)
+), made AS (
     INSERT INTO reservation.reservations (reservation_id, tenant_id, job_id, plan_id, node_id, state, fence, line,
         data_qubits, state_bytes, expires_at)
     SELECT l.id, %(tenant)s, %(job)s, %(plan)s, l.node_id, 'COMMITTED', %(fence)s, l.line, l.qubits, l.bytes,
         now() + make_interval(secs => %(ttl)s)
     FROM unnest(%(id)s::uuid[], %(node)s::text[], %(line)s::bytea[], %(qubits)s::int[], %(bytes)s::bigint[])
       AS l(id, node_id, line, qubits, bytes)
+    WHERE NOT EXISTS (SELECT FROM lacking)
     RETURNING reservation_id, expires_at, created_at
 ), history AS (
     INSERT INTO reservation.reservation_events (reservation_id, tenant_id, state)
@@ -56,18 +57,29 @@ WITH made AS (
     FROM made, unnest(ARRAY['REQUESTED', 'PREPARED', 'COMMITTED']) WITH ORDINALITY AS s(state, step)
     ORDER BY made.reservation_id, s.step
 )
-SELECT reservation_id, expires_at, created_at FROM made
+SELECT reservation_id::text, expires_at, created_at FROM made
+UNION ALL SELECT node_id, NULL, NULL FROM lacking
 """
 _COLUMNS = "reservation_id, tenant_id, job_id, state, fence, line, expires_at, created_at"
 _END = f"""
-WITH ended AS (
+WITH due AS (
+    SELECT r.reservation_id, r.node_id FROM reservation.reservations r WHERE r.state = 'COMMITTED' AND {{which}}
+), locked AS (
+    SELECT n.node_id FROM reservation.nodes n WHERE n.node_id IN (SELECT node_id FROM due)
+    ORDER BY n.node_id FOR UPDATE
+), held AS (
+    SELECT r.reservation_id FROM reservation.reservations r
+    WHERE r.reservation_id IN (SELECT reservation_id FROM due) AND (SELECT count(*) FROM locked) > 0
+    ORDER BY r.reservation_id FOR UPDATE
+), ended AS (
     UPDATE reservation.reservations r SET state = %(state)s
-    WHERE r.state = 'COMMITTED' AND {{which}} RETURNING {_COLUMNS}, node_id, data_qubits, state_bytes
+    WHERE r.reservation_id IN (SELECT reservation_id FROM held) AND r.state = 'COMMITTED' AND {{which}}
+    RETURNING {_COLUMNS}, node_id, data_qubits, state_bytes
 ), freed AS (
     UPDATE reservation.nodes n SET reserved_qubits = n.reserved_qubits - f.qubits,
         reserved_bytes = n.reserved_bytes - f.bytes
     FROM (SELECT node_id, sum(data_qubits)::int AS qubits, sum(state_bytes)::bigint AS bytes FROM ended
-          GROUP BY node_id ORDER BY node_id) f
+          GROUP BY node_id) f
     WHERE n.node_id = f.node_id
 ), history AS (
     INSERT INTO reservation.reservation_events (reservation_id, tenant_id, state, reason)
@@ -81,7 +93,10 @@ _EXPIRE = _END.replace("{which}", "r.expires_at < now()")
 _EXTEND = f"""
 UPDATE reservation.reservations r SET fence = greatest(fence, %(fence)s),
     expires_at = now() + make_interval(secs => %(ttl)s)
-WHERE state = 'COMMITTED' AND expires_at > now() AND tenant_id = %(tenant)s AND job_id = %(job)s
+WHERE reservation_id IN (
+    SELECT reservation_id FROM reservation.reservations WHERE tenant_id = %(tenant)s AND job_id = %(job)s
+      AND state = 'COMMITTED' ORDER BY reservation_id FOR UPDATE
+  ) AND state = 'COMMITTED' AND expires_at > now()
 RETURNING {_COLUMNS}
 """  # noqa: S608 - constants only
 _GET = f"SELECT {_COLUMNS} FROM reservation.reservations WHERE tenant_id = %(tenant)s AND reservation_id = %(id)s"  # noqa: S608 - constants only
@@ -138,15 +153,10 @@ class PostgresReservations:
         }
         async with asyncio.timeout(_DEADLINE), self._pool.connection() as connection:
             await self._capacities(connection, request.capacities)
-            async with connection.transaction() as transaction:
-                cursor = await connection.execute(_TAKE.encode(), wanted)
-                missing = await cursor.fetchall()
-                if missing:
-                    raise Rollback(transaction)
-                cursor = await connection.execute(_INSERT.encode(), wanted)
-                made = {str(row[0]): row for row in await cursor.fetchall()}
-        if missing:
-            return str(missing[0][0])
+            cursor = await connection.execute(_RESERVE.encode(), wanted)
+            made: dict[str, TupleRow] = {row[0]: row for row in await cursor.fetchall()}
+        if made.keys() != set(ids):
+            return min(made)
         return [
             _stored(
                 (

@@ -39,19 +39,30 @@ class PostgresJobStore:
         self._pool = pool
         self._owner = owner
         self._lease = lease_seconds
-        self._writer: GroupWriter[Item, Any] = GroupWriter(pool, self._apply, on_commit=on_commit)
+        self._jobs: GroupWriter[NewJob, runtime.Job | None] = GroupWriter(
+            pool, self._insert, on_commit=on_commit, single_statement=True
+        )
+        self._changes: GroupWriter[Change, None] = GroupWriter(
+            pool, self._update, on_commit=on_commit, single_statement=True
+        )
 
-    @property
-    def writer(self) -> GroupWriter[Item, Any]:
-        """The group-commit writer; runs inside the service's task group."""
-        return self._writer
+    async def run(self) -> None:
+        """Writes until it is cancelled; runs inside the service's task group."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._jobs.run())
+            group.create_task(self._changes.run())
+
+    async def flush(self) -> None:
+        """Waits until nothing is pending."""
+        await self._jobs.flush()
+        await self._changes.flush()
 
     async def submit(self, job: NewJob) -> tuple[runtime.Job, bool]:
         """Makes a job durable; an idempotent repeat gives the first job."""
         async with asyncio.timeout(_DEADLINE):
-            inserted = await self._writer.submit(job)
-            if inserted:
-                return await self.get(job.tenant_id, job.job_id, runtime.RESULT_DETAIL_UNSPECIFIED), False
+            made = await self._jobs.submit(job)
+            if made is not None:
+                return made, False
             return await self._existing(job), True
 
     async def _existing(self, job: NewJob) -> runtime.Job:
@@ -106,11 +117,10 @@ class PostgresJobStore:
 
     async def history(self, tenant_id: str, job_id: str, after: int) -> tuple[list[events.JobEvent], bool]:
         """Events above a sequence, and whether the job has ended."""
-        final = await self._one(sql.FINAL, {"tenant": tenant_id, "job": job_id})
-        if final is None:
+        row = await self._one(sql.HISTORY, {"tenant": tenant_id, "job": job_id, "after": after})
+        if row is None:
             raise not_found(job_id)
-        rows = await self._all(sql.HISTORY, {"job": job_id, "after": after})
-        return [events.JobEvent.FromString(row[0]) for row in rows], bool(final[0])
+        return [events.JobEvent.FromString(payload) for payload in row[1]], bool(row[0])
 
     async def shots(self, tenant_id: str, job_id: str, parameter_set: int) -> tuple[dict[int, bytes], int]:
         """Packed final columns by bit, and the number of shots."""
@@ -150,16 +160,14 @@ class PostgresJobStore:
             for row in rows
         ]
 
-    async def heartbeat(self, job_ids: Sequence[str]) -> set[str]:
+    async def heartbeat(self, claims: Sequence[Claim]) -> set[str]:
         """Extends leases; returns the jobs still held."""
-        rows = await self._all(
-            sql.HEARTBEAT, {"ids": list(job_ids), "owner": self._owner, "lease": self._lease}
-        )
+        rows = await self._all(sql.HEARTBEAT, {**_held(claims), "lease": self._lease})
         return {str(row[0]) for row in rows}
 
-    async def let_go(self, job_ids: Sequence[str]) -> None:
+    async def let_go(self, claims: Sequence[Claim]) -> None:
         """Gives leases back at once."""
-        await self._all(sql.LET_GO, {"ids": list(job_ids), "owner": self._owner})
+        await self._all(sql.LET_GO, _held(claims))
 
     async def records(self, job_id: str) -> list[RecordRow]:
         """All recorded answers of a job, oldest first."""
@@ -171,7 +179,7 @@ class PostgresJobStore:
 
     def enqueue(self, change: Change) -> asyncio.Future[Any]:
         """Makes a change durable soon, in the order of the calls; the future ends with the commit."""
-        return self._writer.enqueue(change)
+        return self._changes.enqueue(change)
 
     async def write(self, change: Change) -> None:
         """Makes a change durable."""
@@ -187,49 +195,27 @@ class PostgresJobStore:
         """Forgets doorbell rows that were published."""
         await self._all(sql.OUTBOX_DONE, {"ids": list(ids)})
 
-    async def _apply(self, cursor: AsyncCursor[TupleRow], items: Sequence[Item]) -> list[Any]:
-        """One transaction: new jobs, then changes under their fences."""
-        results: list[Any] = [None] * len(items)
-        new = [(i, item) for i, item in enumerate(items) if isinstance(item, NewJob)]
-        changes = [(i, item) for i, item in enumerate(items) if isinstance(item, Change)]
-        if new:
-            inserted = await self._insert(cursor, [job for _, job in new])
-            for index, job in new:
-                results[index] = job.job_id in inserted
-        if changes:
-            held = await self._update(cursor, [change for _, change in changes])
-            for index, change in changes:
-                if (change.job_id, change.fence) not in held:
-                    results[index] = StaleClaimError(f"job {change.job_id} is not this runtime's any more")
-        return results
+    async def _insert(
+        self, cursor: AsyncCursor[TupleRow], jobs: Sequence[NewJob]
+    ) -> list[runtime.Job | None]:
+        """New jobs, each with its first event and doorbell row; None for one whose idempotency key is known."""
+        await cursor.execute(sql.SUBMIT.encode(), sql.job_arrays(jobs))
+        made = {job.job_id: job for job in map(job_of, await cursor.fetchall())}
+        return [made.get(job.job_id) for job in jobs]
 
-    async def _insert(self, cursor: AsyncCursor[TupleRow], jobs: Sequence[NewJob]) -> set[str]:
-        await cursor.execute(sql.INSERT_JOBS, sql.job_arrays(jobs))
-        inserted = {str(row[0]) for row in await cursor.fetchall()}
-        first = [job.event for job in jobs if job.job_id in inserted]
-        if first:
-            await cursor.execute(sql.INSERT_EVENTS, sql.event_arrays([(event, 0) for event in first]))
-            await cursor.execute(
-                sql.OUTBOX_PUT, sql.wake_arrays([job for job in jobs if job.job_id in inserted])
-            )
-        return inserted
-
-    async def _update(self, cursor: AsyncCursor[TupleRow], changes: Sequence[Change]) -> set[tuple[str, int]]:
-        merged = merge(changes)
-        await cursor.execute(sql.UPDATE_JOBS, sql.change_arrays(merged))
+    async def _update(
+        self, cursor: AsyncCursor[TupleRow], changes: Sequence[Change]
+    ) -> list[StaleClaimError | None]:
+        """Changes under their fences, with all that belongs to them."""
+        statement, parameters = sql.apply(changes, merge(changes))
+        await cursor.execute(statement.encode(), parameters)
         held = {(str(row[0]), int(row[1])) for row in await cursor.fetchall()}
-        kept = [change for change in changes if (change.job_id, change.fence) in held]
-        history = [(event, change.fence) for change in kept for event in change.events]
-        if history:
-            await cursor.execute(sql.INSERT_EVENTS, sql.event_arrays(history))
-        records = [(change, row) for change in kept for row in change.records]
-        if records:
-            await cursor.execute(sql.INSERT_RECORDS, sql.record_arrays(records))
-            await cursor.execute(sql.INSERT_FRAGMENTS, sql.fragment_arrays(records))
-        columns = [(change, number, column) for change in kept for number, column in change.columns.items()]
-        if columns:
-            await cursor.execute(sql.INSERT_COLUMNS, sql.column_arrays(columns))
-        return held
+        return [
+            None
+            if (change.job_id, change.fence) in held
+            else StaleClaimError(f"job {change.job_id} is not this runtime's any more")
+            for change in changes
+        ]
 
     async def _all(self, statement: str, parameters: dict[str, Any]) -> list[TupleRow]:
         async with asyncio.timeout(_DEADLINE), self._pool.connection() as connection:
@@ -239,6 +225,10 @@ class PostgresJobStore:
     async def _one(self, statement: str, parameters: dict[str, Any]) -> TupleRow | None:
         rows = await self._all(statement, parameters)
         return rows[0] if rows else None
+
+
+def _held(claims: Sequence[Claim]) -> dict[str, Any]:
+    return {"ids": [claim.job_id for claim in claims], "fences": [claim.fence for claim in claims]}
 
 
 def not_found(job_id: str) -> ServiceError:

@@ -40,6 +40,7 @@ class JobReservations:
         self._locks: dict[str, asyncio.Lock] = {}
         self._policy = RetryPolicy()
         self._extended = time.monotonic()
+        self._may_hold = claim.fence > 1
         self.ids: dict[str, str] = {}
 
     async def take(self, compiled: Compiled, wait_seconds: float) -> Sequence[reservation.Reservation]:
@@ -100,9 +101,10 @@ class JobReservations:
         return {demand.node_id for demand in compiled.plan.demands} <= set(self._tokens)
 
     async def give_back(self, reason: str) -> None:
-        """Cancels everything that is still held."""
-        if self._tokens:
+        """Cancels everything that is held: also what an earlier owner left, or a call that got no answer took."""
+        if self._may_hold:
             await self._service.cancel(self._claim.tenant_id, self._claim.job_id, reason)
+        self._may_hold = False
         self._tokens.clear()
         self._services.clear()
 
@@ -169,6 +171,7 @@ class JobReservations:
             ttl_ms=self._ttl_ms(),
             wait_ms=max(1, int(wait_seconds * 1000)),
         )
+        self._may_hold = True
         made = await self._service.reserve(request)
         self._keep(made)
         return made

@@ -21,6 +21,7 @@ _HEARTBEATS = 3
 
 @dataclass(slots=True)
 class _Running:
+    claim: Claim
     processor: JobProcessor
     task: asyncio.Task[None]
 
@@ -88,7 +89,7 @@ class Worker:
             return
         processor = JobProcessor(self._services, claim)
         task = self._group.create_task(self._process(processor, claim))
-        self._running[claim.job_id] = _Running(processor, task)
+        self._running[claim.job_id] = _Running(claim, processor, task)
         self._idle.clear()
 
     async def _process(self, processor: JobProcessor, claim: Claim) -> None:
@@ -123,19 +124,18 @@ class Worker:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(self._lease / _HEARTBEATS)
-            mine = list(self._running)
+            mine = dict(self._running)
             if not mine:
                 continue
             try:
-                held = await self._store.heartbeat(mine)
+                held = await self._store.heartbeat([running.claim for running in mine.values()])
             except (ServiceError, OSError, TimeoutError) as error:
                 log.warning("heartbeat failed", error=repr(error)[:200])
                 continue
-            for job_id in set(mine) - held:
-                lost = self._running.get(job_id)
-                if lost is not None:
+            for job_id in mine.keys() - held:
+                if self._running.get(job_id) is mine[job_id]:
                     log.warning("a lease was lost", job_id=job_id)
-                    lost.task.cancel()
+                    mine[job_id].task.cancel()
             await asyncio.gather(*(running.processor.keep() for running in list(self._running.values())))
 
     async def _sweep(self) -> None:
@@ -156,5 +156,5 @@ class Worker:
             for running in mine.values():
                 running.task.cancel()
             await asyncio.wait([running.task for running in mine.values()])
-            await self._store.let_go(list(mine))
+            await self._store.let_go([running.claim for running in mine.values()])
             log.info("jobs given back", jobs=len(mine))
