@@ -9,14 +9,14 @@ UV := $(or $(shell command -v uv 2>/dev/null),$(CURDIR)/.tools/uv/bin/uv)
 PY312 := $(firstword $(shell python3.12 -c 'import sys; print(sys.executable)' 2>/dev/null) \
                      $(wildcard $(HOME)/.pyenv/versions/3.12*/bin/python3.12) \
                      $(wildcard /usr/local/bin/python3.12 /opt/python3.12/bin/python3.12))
-MEMBERS := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml) deploy/local/pyproject.toml
-SOURCES := libs services deploy tests tools
+MEMBERS := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml) deploy/local/pyproject.toml deploy/keys/pyproject.toml
+SOURCES := libs services deploy charts tests tools
 STAMP := $(VENV)/.synced
 BUF := node_modules/.bin/buf
 PYTEST := $(BIN)/python -m pytest
 ARGS ?=
 
-.PHONY: help setup run test check format bench protos locks docs clean
+.PHONY: help setup run test check format bench protos locks docs images chart cluster-test clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -67,6 +67,16 @@ locks: $(STAMP) ## resolve again what changed, and write locks/
 
 docs: $(STAMP) ## the generated pages in docs/reference
 	@$(BIN)/python tools/reference.py
+
+images: ## the container images, by docker, podman or buildah (PARTS="gateway node" for some)
+	@mkdir -p build
+	@deploy/docker/build $(PARTS)
+
+chart: $(STAMP) ## lint, render, schema and policy tests of the Helm chart
+	@PATH="$(BIN):$$PATH" $(PYTEST) -q tests/chart $(ARGS)
+
+cluster-test: $(STAMP) ## images, install, use, hurt, upgrade, uninstall on a real cluster (KUBECONFIG, or QMESH_CLUSTER_UP)
+	@tools/cluster-test $(ARGS)
 
 clean: ## remove what the build made (not the data of a mesh)
 	@rm -rf .venv .tools node_modules build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -26,7 +26,7 @@ def _pins(path: Path) -> dict[str, str]:
 
 def _members() -> dict[str, dict[str, Any]]:
     files = [*ROOT.glob("libs/*/pyproject.toml"), *ROOT.glob("services/*/pyproject.toml")]
-    files.append(ROOT / "deploy/local/pyproject.toml")
+    files += ROOT.glob("deploy/*/pyproject.toml")
     return {project["name"]: project for project in (tomllib.loads(f.read_text())["project"] for f in files)}
 
 
@@ -91,7 +91,7 @@ def main() -> int:
     dev = _pins(ROOT / "locks/dev.txt")
     for name in members:
         lock = ROOT / "locks" / f"{name.removeprefix('qmesh-')}.txt"
-        if not (ROOT / "services" / lock.stem).is_dir():
+        if not lock.exists():
             continue
         problems += _problems(lock, [Requirement(name)], members)
         problems += [

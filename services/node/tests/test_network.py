@@ -112,6 +112,7 @@ async def _peer(
             advertised=host.listen_addrs(),
             pool_token="",
             on_ready=lambda: None,
+            on_waiting=lambda _reason: None,
         )
         nursery.start_soon(fabric.run)
         yield Peer(node, host, directory, fabric)

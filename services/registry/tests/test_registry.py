@@ -36,7 +36,7 @@ class Nodes:
 
     def send_directory(self, entries: Any, version: int) -> None:  # noqa: ARG002 - the port's
         """Notes who is in it."""
-        self.directories.append([peer for peer, _ in entries])
+        self.directories.append([peer for peer, _, _ in entries])
 
     def shut_out(self, peer_id: str, status: int, reason: str) -> None:
         """Notes who was shut out."""

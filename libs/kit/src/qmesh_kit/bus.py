@@ -7,8 +7,10 @@ the version is read and every stream's configuration is read back.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -47,8 +49,9 @@ class BusError(Exception):
 class Bus:
     """One connection."""
 
-    def __init__(self, client: Client, request_timeout: float) -> None:
+    def __init__(self, client: Client, request_timeout: float, stream_replicas: int = 1) -> None:
         """Made by `connect_bus`."""
+        self._replicas = stream_replicas
         self._client = client
         self._js: JetStreamContext = client.jetstream(timeout=request_timeout)
         self._timeout = request_timeout
@@ -78,17 +81,26 @@ class Bus:
             raise BusError("the server's JetStream API level is below 1")
 
     async def ensure_stream(self, config: StreamConfig) -> None:
-        """Makes or updates a stream, then reads back what the server really took.
+        """Makes or updates a stream with as many copies as settings ask for, then reads back what the server really took.
 
         Raises:
             BusError: the server took something else.
         """
+        config = replace(config, num_replicas=self._replicas)
         try:
             await self._js.add_stream(config)
         except APIError:
             await self._js.update_stream(config)
         taken = (await self._js.stream_info(config.name or "")).config
-        for name in ("subjects", "retention", "storage", "max_bytes", "duplicate_window", "discard"):
+        for name in (
+            "subjects",
+            "retention",
+            "storage",
+            "max_bytes",
+            "duplicate_window",
+            "discard",
+            "num_replicas",
+        ):
             wanted = getattr(config, name)
             if wanted is not None and getattr(taken, name) != wanted:
                 raise BusError(
@@ -219,13 +231,15 @@ async def connect_bus(settings: NatsSection, name: str) -> AsyncIterator[Bus]:
         options["token"] = settings.token.get_secret_value()
     if settings.creds_file is not None:
         options["user_credentials"] = str(settings.creds_file)
+    if settings.ca_file is not None:
+        options["tls"] = ssl.create_default_context(cafile=settings.ca_file)
     client = Client()
     try:
         async with asyncio.timeout(settings.connect_timeout * 2):
             await client.connect(settings.url, **options)
     except (NatsError, OSError, TimeoutError) as error:
         raise BusError(f"cannot reach NATS: {error or 'timeout'}") from None
-    bus = Bus(client, settings.request_timeout)
+    bus = Bus(client, settings.request_timeout, settings.stream_replicas)
     try:
         await bus.check()
         yield bus

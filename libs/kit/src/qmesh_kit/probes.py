@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ class Readiness:
 
     ready: bool = False
     reason: str = "starting"
+    missing: dict[str, str] = field(default_factory=dict)
 
     def on(self) -> None:
         """Takes work."""
@@ -26,6 +27,19 @@ class Readiness:
     def off(self, reason: str) -> None:
         """Takes no new work."""
         self.ready, self.reason = False, reason
+
+    def lost(self, dependency: str, why: str) -> None:
+        """Takes no work for as long as a dependency is away."""
+        self.missing = self.missing | {dependency: why}
+
+    def found(self, dependency: str) -> None:
+        """The dependency is there."""
+        self.missing = {name: why for name, why in self.missing.items() if name != dependency}
+
+    def objection(self) -> str:
+        """Why no work is taken; empty when it is."""
+        missing = [f"{name}: {why}" for name, why in self.missing.items()]
+        return "; ".join(missing) or ("" if self.ready else self.reason)
 
 
 class _UnixServer(ThreadingHTTPServer):
@@ -83,10 +97,9 @@ def _handler(metrics: Metrics, readiness: Readiness) -> type[BaseHTTPRequestHand
             elif self.path == "/healthz":
                 self._answer(200, b"ok\n", "text/plain")
             elif self.path == "/readyz":
-                status = 200 if readiness.ready else 503
-                self._answer(
-                    status, b"ready\n" if readiness.ready else readiness.reason.encode() + b"\n", "text/plain"
-                )
+                objection = readiness.objection()
+                text = (objection or "ready").replace("\n", " ")
+                self._answer(503 if objection else 200, text.encode() + b"\n", "text/plain")
             else:
                 self._answer(404, b"not found\n", "text/plain")
 

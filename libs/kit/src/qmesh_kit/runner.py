@@ -8,19 +8,53 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
-from qmesh_kit import logs
+from qmesh_kit import dependencies, logs
 from qmesh_kit.metrics import Metrics
 from qmesh_kit.probes import ProbeServer, Readiness
 from qmesh_kit.settings import BaseMeshSettings, ServiceSection
 
 Main = Callable[["Service"], Awaitable[None]]
+_GLANCE = 0.05
 
 
 class FatalError(Exception):
     """The process cannot go on; says why in one sentence."""
+
+
+async def attend(
+    name: str, service: Service, settings: BaseMeshSettings, main: Callable[[], Awaitable[None]]
+) -> None:
+    """Waits for what a service needs, then runs it; readiness follows its dependencies meanwhile.
+
+    Raises:
+        FatalError: a dependency was not there within `patience`.
+    """
+    needs = dependencies.of(name, settings)
+    try:
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(dependencies.watch(needs, service.readiness, service.stopping))
+            if await _come(needs, service, settings.patience):
+                await main()
+            watching.cancel()
+    finally:
+        for need in needs:
+            await need.close()
+
+
+async def _come(needs: Sequence[dependencies.Dependency], service: Service, patience: float) -> bool:
+    """Waits for all dependencies; False when the service is asked to stop before."""
+    deadline = time.monotonic() + patience
+    while any(need.name in service.readiness.missing or not need.seen for need in needs):
+        if service.stopping.is_set():
+            return False
+        if time.monotonic() > deadline:
+            raise FatalError(f"not there after {patience:g} s: {service.readiness.objection()}")
+        await asyncio.sleep(_GLANCE)
+    return True
 
 
 def write_ready(path: Path | None, ports: Mapping[str, object]) -> None:
@@ -83,7 +117,10 @@ def run_service(name: str, main: Main, settings: BaseMeshSettings, *, section: S
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, service.stop)
         try:
-            await main(service)
+            if settings.patience:
+                await attend(name, service, settings, lambda: main(service))
+            else:
+                await main(service)
         finally:
             service.close()
 

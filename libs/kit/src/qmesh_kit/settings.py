@@ -82,6 +82,7 @@ class NatsSection(Section):
     token: SecretStr | None = None
     creds_file: Path | None = None
     ca_file: Path | None = None
+    stream_replicas: int = Field(default=1, ge=1, le=5)
     connect_timeout: Duration = Field(default=5.0, gt=0)
     request_timeout: Duration = Field(default=5.0, gt=0)
     reconnect_wait: Duration = Field(default=0.25, gt=0)
@@ -98,11 +99,15 @@ class NatsSection(Section):
 
 
 class PostgresSection(Section):
-    """``QMESH_POSTGRES__*``; a unix socket is ``postgresql:///db?host=/dir``."""
+    """``QMESH_POSTGRES__*``; a unix socket is ``postgresql:///db?host=/dir``.
+
+    With `writer_role` the connections of a service take its writer role, of which their user is a member.
+    """
 
     url: SecretStr
     migration_url: SecretStr | None = None
     migrate_on_start: bool = False
+    writer_role: bool = False
     pool_min: int = Field(default=1, ge=0, le=100)
     pool_max: int = Field(default=4, ge=1, le=100)
     connect_timeout: Duration = Field(default=5.0, gt=0)
@@ -152,13 +157,17 @@ class ServiceSection(Section):
 
 
 class BaseMeshSettings(BaseSettings):
-    """Settings that every process knows; a service adds its own section and overrides what it needs."""
+    """Settings that every process knows; a service adds its own section and overrides what it needs.
+
+    With `patience`, a start waits that long for the database, its schema and the bus, and readiness follows them later.
+    """
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     profile: Literal["local", "production"] = "local"
     home: Path = Path(".qmesh")
     ready_file: Path | None = None
+    patience: Duration = Field(default=0.0, ge=0, validate_default=False)
     log: LogSection = LogSection()
     tls: TlsSection | None = None
     nats: NatsSection | None = None

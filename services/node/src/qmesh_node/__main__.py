@@ -57,7 +57,7 @@ class _Boot:
 
 def _read(section: NodeSection) -> _Boot:
     return _Boot(
-        read_description(section.description_file),
+        read_description(section.description_file, section.name),
         load_or_create(section.identity_file),
         read_token_keys(section.token_keys_file),
         next_epoch(section.state_file),
@@ -107,6 +107,10 @@ async def _serve(settings: Settings, boot: _Boot) -> None:
                     ports["http"] = probes.address
                 write_ready(settings.ready_file, ports)
 
+        def on_waiting(reason: str) -> None:
+            if not readiness.ready:
+                readiness.off(reason)
+
         fabric = NodeFabric(
             host=host,
             identity=identity,
@@ -121,6 +125,7 @@ async def _serve(settings: Settings, boot: _Boot) -> None:
             advertised=list(section.advertise) or host.listen_addrs(),
             pool_token=section.pool_token.get_secret_value() if section.pool_token else "",
             on_ready=on_ready,
+            on_waiting=on_waiting,
         )
         log.info("listening", addresses=host.listen_addrs(), epoch=service.epoch)
         async with trio.open_nursery() as nursery:

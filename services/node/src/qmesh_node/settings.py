@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
 from qmesh_kit.settings import BaseMeshSettings, Section, ServiceSection
 
 _MOST_KEYS, _KEY_BYTES = 2, 32
 
+NAME = r"^[a-z][a-z0-9-]{0,62}$"
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class NodeSection(ServiceSection):
     """QMESH_NODE__*."""
 
+    name: Annotated[str, Field(pattern=NAME)] | None = None
     fabric: str = "/ip4/0.0.0.0/tcp/4001"
     advertise: tuple[str, ...] = ()
     identity_file: Path
@@ -50,11 +52,29 @@ class ServiceDescription(Section):
 
 
 class LinkDescription(Section):
-    """Calibration of one link."""
+    """Calibration of a link to one peer, to the nodes of a name or of a pool, or, with none of these, to every other node.
 
-    peer_id: str
+    The nodes of a pool are called by the pool's name, a hyphen and a number.
+    """
+
+    peer_id: str | None = None
+    name: str | None = None
+    pool: str | None = None
     pair_fidelity: Fraction
     pair_rate_hz: Annotated[float, Field(gt=0)]
+
+    @model_validator(mode="after")
+    def _one_end(self) -> Self:
+        if sum(end is not None for end in (self.peer_id, self.name, self.pool)) > 1:
+            raise ValueError("a link has one of peer_id, name and pool, or none for every other node")
+        return self
+
+    def leads_to(self, name: str) -> bool:
+        """Whether it is a link to nodes of this name; a link by peer id is found by that."""
+        if self.peer_id is not None:
+            return False
+        pool, _, number = name.rpartition("-")
+        return self.name in {None, name} and (self.pool is None or (self.pool == pool and number.isdecimal()))
 
 
 class BehaviourDescription(Section):
@@ -69,7 +89,7 @@ class BehaviourDescription(Section):
 class Description(Section):
     """What the node is: services, capacity, calibration, links, behaviour; the JSON of the description file."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+    name: Annotated[str, Field(pattern=NAME)]
     services: tuple[ServiceDescription, ...]
     data_qubits: Annotated[int, Field(ge=1, le=10_000)]
     link_qubits: Annotated[int, Field(ge=0)] = 2
@@ -82,14 +102,15 @@ class Description(Section):
     behaviour: BehaviourDescription = BehaviourDescription()
 
 
-def read_description(path: Path) -> Description:
-    """The description in a file.
+def read_description(path: Path, name: str | None = None) -> Description:
+    """The description in a file; the nodes of a pool share one, without a name.
 
     Raises:
         ValueError: it makes no sense; names the fields.
     """
     try:
-        return Description.model_validate(json.loads(path.read_text()))
+        told = json.loads(path.read_text())
+        return Description.model_validate(told if name is None else told | {"name": name})
     except OSError as error:
         raise ValueError(f"{path.name}: {error.strerror}") from None
 

@@ -213,7 +213,7 @@ class Registry:
     def _tell(self) -> None:
         if self.nodes is not None:
             live = [
-                (r.peer_id, list(r.advertisement.listen_addrs))
+                (r.peer_id, list(r.advertisement.listen_addrs), r.name)
                 for r in self._records.values()
                 if r.status == READY and r.connected and r.advertisement is not None
             ]

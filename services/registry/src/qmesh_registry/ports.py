@@ -60,7 +60,7 @@ class RegistryStore(Protocol):
 class Nodes(Protocol):
     """The nodes over libp2p."""
 
-    def send_directory(self, entries: Sequence[tuple[str, Sequence[str]]], version: int) -> None:
+    def send_directory(self, entries: Sequence[tuple[str, Sequence[str], str]], version: int) -> None:
         """Sends every node the directory, and whom to probe."""
         ...
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import re
 from pathlib import Path
 
@@ -18,6 +19,19 @@ _ROLES_LOCK = 7_366_001
 
 class MigrationError(Exception):
     """The schema cannot be brought to this version."""
+
+
+def locate(service: str) -> Path:
+    """The folder of a service's migrations.
+
+    Raises:
+        MigrationError: the service has none, or is not installed here.
+    """
+    found = importlib.util.find_spec(f"qmesh_{service}")
+    folder = Path(found.origin).parent / "migrations" if found is not None and found.origin else Path()
+    if not (folder / "versions").is_dir():
+        raise MigrationError(f"there are no migrations of {service} here")
+    return folder
 
 
 def head_of(location: Path) -> str:
@@ -36,20 +50,25 @@ async def migrate(settings: PostgresSection, service: str, location: Path) -> No
     Raises:
         MigrationError: the schema is newer than this code.
     """
+    found, head = await asyncio.to_thread(bring, settings, service, location), head_of(location)
+    if found > head:
+        raise MigrationError(
+            f"schema {service} is at revision {found}, this code knows {head}: deploy newer code"
+        )
+
+
+def bring(settings: PostgresSection, service: str, location: Path) -> str:
+    """Brings the schema of a service to the newest revision of this code, leaves a newer one alone; its revision after that.
+
+    Raises:
+        psycopg.OperationalError: the database cannot be reached.
+    """
     url = (settings.migration_url or settings.url).get_secret_value()
-    await asyncio.to_thread(_migrate, url, service, location)
-
-
-def _migrate(url: str, service: str, location: Path) -> None:
     head = head_of(location)
     with psycopg.connect(url, autocommit=True) as connection:
-        found = _version(connection, service)
-        if found == head:
-            return
-        if found is not None and found > head:
-            raise MigrationError(
-                f"schema {service} is at revision {found}, this code knows {head}: deploy newer code"
-            )
+        found = revision_of(connection, service)
+        if found is not None and found >= head:
+            return found
         _roles(connection, service)
     from alembic import command
     from alembic.config import Config
@@ -59,9 +78,11 @@ def _migrate(url: str, service: str, location: Path) -> None:
     config.attributes["url"] = url
     config.attributes["service"] = service
     command.upgrade(config, "head")
+    return head
 
 
-def _version(connection: psycopg.Connection, service: str) -> str | None:
+def revision_of(connection: psycopg.Connection, service: str) -> str | None:
+    """Revision of a schema; None before its first migration."""
     exists = connection.execute("SELECT to_regclass(%s)", (f"{service}.alembic_version",)).fetchone()
     if exists is None or exists[0] is None:
         return None

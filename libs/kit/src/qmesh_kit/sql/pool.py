@@ -56,7 +56,7 @@ async def open_pool(settings: PostgresSection, service: str) -> AsyncIterator[As
 
     async def configure(connection: AsyncConnection) -> None:
         await connection.set_autocommit(True)
-        if settings.migrate_on_start:
+        if settings.migrate_on_start or settings.writer_role:
             await connection.execute(f"SET ROLE {writer_role(service)}".encode())
 
     pool = AsyncConnectionPool(

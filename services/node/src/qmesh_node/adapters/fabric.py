@@ -29,7 +29,7 @@ from qmesh_node.application import SOFTWARE, NodeService
 from qmesh_node.domain.errors import StaleClaimError
 from qmesh_node.domain.memory import Memory
 from qmesh_node.domain.store import VersionStore
-from qmesh_node.settings import Description
+from qmesh_node.settings import Description, LinkDescription
 
 log = structlog.get_logger()
 
@@ -57,6 +57,7 @@ class NodeFabric:
         advertised: Sequence[str],
         pool_token: str,
         on_ready: Callable[[], None],
+        on_waiting: Callable[[str], None],
     ) -> None:
         """Wires the node; `run` starts it."""
         self._host = host
@@ -72,6 +73,7 @@ class NodeFabric:
         self._advertised = list(advertised)
         self._pool_token = pool_token
         self._on_ready = on_ready
+        self._on_waiting = on_waiting
         self._counter = 0
         self._rtt: dict[str, float] = {}
         self._probed: dict[str, float] = {}
@@ -130,8 +132,10 @@ class NodeFabric:
                     finally:
                         self._report_out.remove(send)
                 else:
+                    self._on_waiting(f"enrollment: {_name(result.status)}")
                     await trio.sleep(5 * _RETRY)
             except PeerGone as error:
+                self._on_waiting(f"registry: {error}")
                 log.warning("registry lost", registry=registry, error=str(error))
             await trio.sleep(_RETRY * (0.5 + self._drop.random()))
 
@@ -204,15 +208,28 @@ class NodeFabric:
                 gate_set=offer.gate_set,
                 duration_ns=offer.duration_ns,
             )
-        for link in described.links:
+        for peer_id, link in self._links().items():
             message.links.add(
-                peer_id=link.peer_id,
-                rtt_seconds=self._rtt.get(link.peer_id, 0.0),
+                peer_id=peer_id,
+                rtt_seconds=self._rtt.get(peer_id, 0.0),
                 pair_fidelity=link.pair_fidelity,
                 pair_rate_hz=link.pair_rate_hz,
-                measured_at=self._probed.get(link.peer_id, 0.0),
+                measured_at=self._probed.get(peer_id, 0.0),
             )
         return message
+
+    def _links(self) -> dict[str, LinkDescription]:
+        """The link to each peer: the first that is described; those by name once the directory knows the peer."""
+        found: dict[str, LinkDescription] = {}
+        for link in self._description.links:
+            ends = [
+                peer_id
+                for peer_id, name in self._directory.names.items()
+                if peer_id != self._identity.peer_id and link.leads_to(name)
+            ]
+            for peer_id in ends if link.peer_id is None else [link.peer_id]:
+                found.setdefault(peer_id, link)
+        return found
 
     async def _probe(self) -> None:
         """Measures round trips to the peers that the registry names, by opening a state stream."""

@@ -41,9 +41,11 @@ class Directory:
     def __init__(self) -> None:
         """Empty until a registry sends one."""
         self.nodes: dict[str, list[str]] = {}
+        self.names: dict[str, str] = {}
         self.probes: list[str] = []
         self.period = 10.0
 
     def replace(self, message: control.PeerDirectory) -> None:
         """Takes a new directory over."""
         self.nodes = {entry.peer_id: list(entry.addresses) for entry in message.nodes}
+        self.names = {entry.peer_id: entry.name for entry in message.nodes}

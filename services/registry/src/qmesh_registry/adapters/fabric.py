@@ -129,19 +129,19 @@ class RegistryFabric:
             raise result[0]
         return result[0]
 
-    def send_directory(self, entries: Sequence[tuple[str, Sequence[str]]], version: int) -> None:
+    def send_directory(self, entries: Sequence[tuple[str, Sequence[str], str]], version: int) -> None:
         """Sends every node the directory, and whom to probe: each pair is probed by its lesser id."""
         directory = control.ControlCommand(
             directory=control.PeerDirectory(
                 version=version,
-                nodes=[control.DirectoryEntry(peer_id=p, addresses=a) for p, a in entries],
+                nodes=[control.DirectoryEntry(peer_id=p, addresses=a, name=n) for p, a, n in entries],
             )
         )
 
         def send() -> None:
             if self._hub is None:
                 return
-            peers = [peer for peer, _ in entries]
+            peers = [peer for peer, _, _ in entries]
             for node in self._hub.nodes():
                 self._hub.send(node, directory)
                 probes = control.ProbeList(

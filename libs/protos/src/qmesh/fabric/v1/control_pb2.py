@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from qmesh.fabric.v1 import enroll_pb2 as qmesh_dot_fabric_dot_v1_dot_enroll__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dqmesh/fabric/v1/control.proto\x12\x0fqmesh.fabric.v1\x1a\x1cqmesh/fabric/v1/enroll.proto\"4\n\x0e\x44irectoryEntry\x12\x0f\n\x07peer_id\x18\x01 \x01(\t\x12\x11\n\taddresses\x18\x02 \x03(\t\"P\n\rPeerDirectory\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12.\n\x05nodes\x18\x02 \x03(\x0b\x32\x1f.qmesh.fabric.v1.DirectoryEntry\"5\n\tProbeList\x12\x10\n\x08peer_ids\x18\x01 \x03(\t\x12\x16\n\x0eperiod_seconds\x18\x02 \x01(\x01\"z\n\x0bTrustChange\x12\x31\n\x06status\x18\x01 \x01(\x0e\x32!.qmesh.fabric.v1.EnrollmentStatus\x12(\n\x04tier\x18\x02 \x01(\x0e\x32\x1a.qmesh.fabric.v1.TrustTier\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x1e\n\x05\x44rain\x12\x15\n\rgrace_seconds\x18\x01 \x01(\x01\"\xd6\x01\n\x0e\x43ontrolCommand\x12\x33\n\tdirectory\x18\x01 \x01(\x0b\x32\x1e.qmesh.fabric.v1.PeerDirectoryH\x00\x12,\n\x06probes\x18\x02 \x01(\x0b\x32\x1a.qmesh.fabric.v1.ProbeListH\x00\x12-\n\x05trust\x18\x03 \x01(\x0b\x32\x1c.qmesh.fabric.v1.TrustChangeH\x00\x12\'\n\x05\x64rain\x18\x04 \x01(\x0b\x32\x16.qmesh.fabric.v1.DrainH\x00\x42\t\n\x07\x63ommand\"F\n\x0bProbeResult\x12\x0f\n\x07peer_id\x18\x01 \x01(\t\x12\x13\n\x0brtt_seconds\x18\x02 \x01(\x01\x12\x11\n\treachable\x18\x03 \x01(\x08\"j\n\rControlReport\x12,\n\x06probes\x18\x01 \x03(\x0b\x32\x1c.qmesh.fabric.v1.ProbeResult\x12\x19\n\x11\x64irectory_version\x18\x02 \x01(\x04\x12\x10\n\x08\x64raining\x18\x03 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dqmesh/fabric/v1/control.proto\x12\x0fqmesh.fabric.v1\x1a\x1cqmesh/fabric/v1/enroll.proto\"B\n\x0e\x44irectoryEntry\x12\x0f\n\x07peer_id\x18\x01 \x01(\t\x12\x11\n\taddresses\x18\x02 \x03(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\"P\n\rPeerDirectory\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12.\n\x05nodes\x18\x02 \x03(\x0b\x32\x1f.qmesh.fabric.v1.DirectoryEntry\"5\n\tProbeList\x12\x10\n\x08peer_ids\x18\x01 \x03(\t\x12\x16\n\x0eperiod_seconds\x18\x02 \x01(\x01\"z\n\x0bTrustChange\x12\x31\n\x06status\x18\x01 \x01(\x0e\x32!.qmesh.fabric.v1.EnrollmentStatus\x12(\n\x04tier\x18\x02 \x01(\x0e\x32\x1a.qmesh.fabric.v1.TrustTier\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x1e\n\x05\x44rain\x12\x15\n\rgrace_seconds\x18\x01 \x01(\x01\"\xd6\x01\n\x0e\x43ontrolCommand\x12\x33\n\tdirectory\x18\x01 \x01(\x0b\x32\x1e.qmesh.fabric.v1.PeerDirectoryH\x00\x12,\n\x06probes\x18\x02 \x01(\x0b\x32\x1a.qmesh.fabric.v1.ProbeListH\x00\x12-\n\x05trust\x18\x03 \x01(\x0b\x32\x1c.qmesh.fabric.v1.TrustChangeH\x00\x12\'\n\x05\x64rain\x18\x04 \x01(\x0b\x32\x16.qmesh.fabric.v1.DrainH\x00\x42\t\n\x07\x63ommand\"F\n\x0bProbeResult\x12\x0f\n\x07peer_id\x18\x01 \x01(\t\x12\x13\n\x0brtt_seconds\x18\x02 \x01(\x01\x12\x11\n\treachable\x18\x03 \x01(\x08\"j\n\rControlReport\x12,\n\x06probes\x18\x01 \x03(\x0b\x32\x1c.qmesh.fabric.v1.ProbeResult\x12\x19\n\x11\x64irectory_version\x18\x02 \x01(\x04\x12\x10\n\x08\x64raining\x18\x03 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,19 +33,19 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'qmesh.fabric.v1.control_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DIRECTORYENTRY']._serialized_start=80
-  _globals['_DIRECTORYENTRY']._serialized_end=132
-  _globals['_PEERDIRECTORY']._serialized_start=134
-  _globals['_PEERDIRECTORY']._serialized_end=214
-  _globals['_PROBELIST']._serialized_start=216
-  _globals['_PROBELIST']._serialized_end=269
-  _globals['_TRUSTCHANGE']._serialized_start=271
-  _globals['_TRUSTCHANGE']._serialized_end=393
-  _globals['_DRAIN']._serialized_start=395
-  _globals['_DRAIN']._serialized_end=425
-  _globals['_CONTROLCOMMAND']._serialized_start=428
-  _globals['_CONTROLCOMMAND']._serialized_end=642
-  _globals['_PROBERESULT']._serialized_start=644
-  _globals['_PROBERESULT']._serialized_end=714
-  _globals['_CONTROLREPORT']._serialized_start=716
-  _globals['_CONTROLREPORT']._serialized_end=822
+  _globals['_DIRECTORYENTRY']._serialized_end=146
+  _globals['_PEERDIRECTORY']._serialized_start=148
+  _globals['_PEERDIRECTORY']._serialized_end=228
+  _globals['_PROBELIST']._serialized_start=230
+  _globals['_PROBELIST']._serialized_end=283
+  _globals['_TRUSTCHANGE']._serialized_start=285
+  _globals['_TRUSTCHANGE']._serialized_end=407
+  _globals['_DRAIN']._serialized_start=409
+  _globals['_DRAIN']._serialized_end=439
+  _globals['_CONTROLCOMMAND']._serialized_start=442
+  _globals['_CONTROLCOMMAND']._serialized_end=656
+  _globals['_PROBERESULT']._serialized_start=658
+  _globals['_PROBERESULT']._serialized_end=728
+  _globals['_CONTROLREPORT']._serialized_start=730
+  _globals['_CONTROLREPORT']._serialized_end=836
 # @@protoc_insertion_point(module_scope)
