@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
-from qmesh_model.arithmetic import read_parameter
-from qmesh_model.calls import Callee, check_arity, check_params, find_callee
+from qmesh_model.calls import Callee, expand, find_callee
 from qmesh_model.context import Context
+from qmesh_model.controls import placed
 from qmesh_model.definitions import Definition, Primitive
-from qmesh_model.gates import Gate
-from qmesh_model.parameters import Expression, Parameter, ParameterError, TooLarge
+from qmesh_model.modifiers import modified, num_controls, read_modifiers
+from qmesh_model.parameters import Expression
 from qmesh_model.quoting import quoted
 from qmesh_model.scope import KEYWORDS, Declared, Scope
 from qmesh_model.segments import Fault, Segment
-from qmesh_model.words import FOURIER, fourier, fourier_size
+from qmesh_model.words import FOURIER
+
+_NO_GATES: Final = frozenset({"measure", "reset", "if", "else", "for", "delay", "barrier", "let", "gate"})
 
 
 @dataclass(slots=True)
@@ -102,14 +105,15 @@ def body_statement(context: Context, body: Body, segment: Segment) -> None:
     Raises:
         Fault: when it is faulty, or not allowed here.
     """
+    modifiers = read_modifiers(segment, body.scope, context.limits, version2=context.version2)
     start, end = segment.start, segment.end
     name = segment.expect("id", "a gate")
-    if name == "barrier":
+    if name == "barrier" and not modifiers:
         positions = _positions(body, segment)
         segment.finish()
         _append(context, body, [Primitive(None, (), positions)], start, end)
         return
-    if name in {"measure", "reset", "if", "delay"} or segment.kind in {"=", "["}:
+    if name in _NO_GATES or segment.kind in {"=", "["}:
         raise Fault(
             "QASM223",
             f"{quoted(name)} is not allowed in a gate body",
@@ -118,22 +122,15 @@ def body_statement(context: Context, body: Body, segment: Segment) -> None:
             hint="only gates and barriers are",
         )
     callee = _callee(context, body, name, start, end)
-    params: list[Parameter] = []
-    if segment.accept("("):
-        while segment.kind != ")":
-            params.append(
-                read_parameter(segment, body.scope, context.limits, caret_is_power=context.version2)
-            )
-            if not segment.accept(","):
-                break
-        segment.expect(")", "`)`")
-    if segment.kind == "@":
-        raise Fault("QASM305", "gate modifiers are not supported", start, end, hint="name the gate itself")
-    positions = () if callee == "gphase" else _positions(body, segment)
+    params = context.parameters(segment, body.scope)
+    positions = () if segment.kind == ";" else _positions(body, segment)
     segment.finish()
-    _append(
-        context, body, _steps(context, body, callee, name, tuple(params), positions, start, end), start, end
-    )
+    width = len(positions) - num_controls(modifiers)
+    _room(context, body, len(callee.steps) if isinstance(callee, Definition) else 1, start, end)
+    steps = expand(context, callee, name, params, width, start, end)
+    if modifiers:
+        steps = modified(steps, modifiers, context.limits)
+    _append(context, body, [placed(step, positions) for step in steps], start, end)
 
 
 def _callee(context: Context, body: Body, name: str, start: int, end: int) -> Callee:
@@ -177,47 +174,6 @@ def _positions(body: Body, segment: Segment) -> tuple[int, ...]:
             return tuple(found)
 
 
-def _steps(
-    context: Context,
-    body: Body,
-    callee: Callee,
-    name: str,
-    params: tuple[Parameter, ...],
-    positions: tuple[int, ...],
-    start: int,
-    end: int,
-) -> list[Primitive]:
-    if isinstance(callee, Gate):
-        check_params(name, callee.num_params, len(params), start, end)
-        check_arity(name, callee.num_qubits, len(positions), start, end)
-        return [Primitive(callee, params, positions)]
-    if isinstance(callee, str):
-        check_params(name, int(callee == "gphase"), len(params), start, end)
-        if callee == "gphase":
-            return [Primitive(None, params, ())]
-        _room(context, body, fourier_size(len(positions)), start, end)
-        steps: tuple[Primitive, ...] = tuple(fourier(len(positions), inverse=callee == "iqft"))
-        return [Primitive(s.gate, s.params, tuple(positions[i] for i in s.operands)) for s in steps]
-    check_params(name, len(callee.params), len(params), start, end)
-    check_arity(name, callee.num_qubits, len(positions), start, end)
-    _room(context, body, len(callee.steps), start, end)
-    context.builder.spend(callee.work, start, end)
-    given = dict(zip(callee.params, params, strict=True))
-    try:
-        return [
-            Primitive(
-                s.gate,
-                tuple(p.substitute(given) if isinstance(p, Expression) else p for p in s.params),
-                tuple(positions[i] for i in s.operands),
-            )
-            for s in callee.steps
-        ]
-    except TooLarge as error:
-        raise Fault("MESH107", f"{error} (`expression_tokens`)", start, end) from error
-    except ParameterError as error:
-        raise Fault("QASM219", f"a parameter inside the gate: {error}", start, end) from error
-
-
 def _room(context: Context, body: Body, count: int, start: int, end: int) -> None:
     if context.gate_operations + len(body.steps) + count > context.limits.gate_operations:
         message = f"the gate definitions have more than {context.limits.gate_operations} operations (`gate_operations`)"
@@ -236,5 +192,6 @@ def close_body(context: Context, body: Body) -> None:
         context.scope.broken.add(body.name)
         return
     context.gate_operations += len(body.steps)
-    definition = Definition(body.name, body.params, len(body.qubits), tuple(body.steps), body.work)
+    operands = sum(len(step.operands) for step in body.steps)
+    definition = Definition(body.name, body.params, len(body.qubits), tuple(body.steps), body.work, operands)
     context.scope.declare(body.name, Declared("gate", body.start, body.end, definition=definition))

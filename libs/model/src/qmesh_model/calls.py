@@ -8,9 +8,10 @@ from typing import Final
 
 from qmesh_model import gates
 from qmesh_model.context import Context
-from qmesh_model.definitions import Definition
+from qmesh_model.definitions import Definition, Primitive
 from qmesh_model.effects import measure
 from qmesh_model.gates import Gate
+from qmesh_model.modifiers import modified, num_controls, read_modifiers
 from qmesh_model.operands import Operand, broadcast, broadcast_size, duplicate
 from qmesh_model.parameters import Parameter
 from qmesh_model.quoting import quoted
@@ -112,12 +113,67 @@ def call(context: Context, segment: Segment) -> None:
     params = context.parameters(segment)
     want = callee.num_params if isinstance(callee, Gate) else len(callee.params)
     check_params(name, want, len(params), start, end)
-    if segment.kind == "@":
-        raise Fault("QASM305", "gate modifiers are not supported", start, end, hint="name the gate itself")
     operands = context.qubits(segment)
     segment.finish()
     check_arity(name, callee.num_qubits, len(operands), start, end)
     _emit(context, callee, params, operands, start, segment.last_end)
+
+
+def modified_call(context: Context, segment: Segment) -> None:
+    """`ctrl @ x q[0], q[1];`."""
+    modifiers = read_modifiers(segment, context.scope, context.limits, version2=context.version2)
+    start, end = segment.start, segment.end
+    name = segment.expect("id", "a gate after the modifier")
+    callee = find_callee(context, name, start, end)
+    params = context.parameters(segment)
+    operands = [] if segment.kind == ";" else context.qubits(segment)
+    segment.finish()
+    if isinstance(callee, str) and callee in FOURIER:
+        operands = [Operand((qubit,), True, o.start, o.end) for o in operands for qubit in o.indices]
+    controls = num_controls(modifiers)
+    steps = expand(context, callee, name, params, len(operands) - controls, start, end)
+    rows = broadcast(operands) if operands else [()]
+    context.builder.steps(modified(steps, modifiers, context.limits), rows, start, end)
+
+
+def expand(
+    context: Context,
+    callee: Callee,
+    name: str,
+    params: tuple[Parameter, ...],
+    width: int,
+    start: int,
+    end: int,
+) -> list[Primitive]:
+    """Steps of a unitary callee on the positions 0, 1, ..., width - 1.
+
+    Raises:
+        Fault: when the numbers are wrong, a budget is exceeded, or the callee is not unitary.
+    """
+    if isinstance(callee, Gate):
+        check_params(name, callee.num_params, len(params), start, end)
+        check_arity(name, callee.num_qubits, width, start, end)
+        return [Primitive(callee, params, tuple(range(width)))]
+    if isinstance(callee, Definition):
+        check_params(name, len(callee.params), len(params), start, end)
+        check_arity(name, callee.num_qubits, width, start, end)
+        return context.builder.substituted(callee, params, start, end)
+    if callee == "gphase":
+        check_params(name, 1, len(params), start, end)
+        check_arity(name, 0, width, start, end)
+        return [Primitive(None, params, ())]
+    if callee not in FOURIER:
+        hint = "only unitary words can be modified or stand in a gate body"
+        raise Fault("QASM305", f"{quoted(name)} is no unitary gate", start, end, hint=hint)
+    check_params(name, 0, len(params), start, end)
+    if width < 1:
+        check_arity(name, 1, width, start, end)
+    if fourier_size(width) > context.limits.gate_operations:
+        message = (
+            f"{quoted(name)} has more than {context.limits.gate_operations} operations (`gate_operations`)"
+        )
+        raise Fault("MESH101", message, start, end, fatal=True)
+    return fourier(width, inverse=callee == "iqft")
 
 
 def _emit(
@@ -135,7 +191,9 @@ def _emit(
         for row in broadcast(operands):
             builder.gate(callee, params, row)
     else:
-        builder.definition(callee, params, broadcast(operands), start, end)
+        rows = broadcast(operands)
+        builder.reserve(len(callee.steps) * count, callee.operands * count, start, end)
+        builder.emit(builder.substituted(callee, params, start, end), rows, start, end)
 
 
 def _word(context: Context, segment: Segment, word: str, start: int, end: int) -> None:

@@ -17,7 +17,7 @@ from qmesh_model.segments import Fault, Segment
 
 _INCLUDES: Final = {'"qelib1.inc"': gates.QELIB1, '"stdgates.inc"': gates.STDGATES}
 _CONST_TYPES: Final = frozenset({"int", "uint", "float", "angle"})
-_VERSIONS: Final = {"2.0": "2.0", "3": "3.0", "3.0": "3.0", "3.1": "3.1"}
+_VERSIONS: Final = {"2": "2.0", "2.0": "2.0", "3": "3.0", "3.0": "3.0", "3.1": "3.1"}
 
 
 def version(context: Context, segment: Segment) -> None:
@@ -203,6 +203,32 @@ def input_(context: Context, segment: Segment) -> None:
     segment.finish()
     context.scope.declare(name, Declared("input", start, end, value=Expression.symbol(name)))
     context.symbols.append(name)
+
+
+def alias(context: Context, segment: Segment) -> None:
+    """`let a = q[0:1] ++ r;`: another name for elements of registers."""
+    _only3(context, segment)
+    segment.take()
+    start, end = segment.start, segment.end
+    name = segment.expect("id", "a name")
+    try:
+        segment.expect("=", "`=` and a register")
+        at = segment.start
+        entry = context.scope.lookup(segment.text)
+        kind = "bit" if entry is not None and entry.kind == "bit" else "qubit"
+        found = list(context.operand(segment, kind).indices)
+        while segment.accept("++"):
+            found += context.operand(segment, kind).indices
+        segment.finish()
+        if len(set(found)) != len(found):
+            hint = "an alias names each element once"
+            raise Fault("QASM307", "the alias names an element twice", at, segment.last_end, hint=hint)  # noqa: TRY301 - one handler notes the broken name
+        context.builder.reserve(0, len(found), at, segment.last_end)
+        register = Register(name, len(found), 0)
+        context.scope.declare(name, Declared(kind, start, end, register, elements=tuple(found)))
+    except Fault:
+        context.scope.broken.add(name)
+        raise
 
 
 def _only3(context: Context, segment: Segment) -> None:

@@ -26,7 +26,8 @@ _MEASURE: Final = re.compile(
     rf"(?:[ \t\n]++|//[^\n]*+)*+measure[ \t]++{_OPERAND}->[ \t]*+{_OPERAND};",
     re.ASCII,
 )
-_UNKNOWN: Final = (None, 0)
+_RUN: Final = 2_000
+"""Statements after which the parser looks at the clock."""
 
 
 class FastPath:
@@ -54,7 +55,7 @@ class FastPath:
         if self.scope_changed:
             self._refresh()
         count = 0
-        while True:
+        while count < _RUN:
             found = _STATEMENT.match(lexer.text, lexer.position)
             if found is None:
                 found = _MEASURE.match(lexer.text, lexer.position)
@@ -64,17 +65,25 @@ class FastPath:
                 return count
             lexer.position = found.end()
             count += 1
+        return count
+
+    def forget(self) -> None:
+        """Names have been hidden or uncovered, which their number does not show."""
+        self.scope_changed = True
+        self._registers = {}
 
     def _refresh(self) -> None:
         self.scope_changed = False
         self._callees.clear()
         self._params.clear()
         names = self._context.scope.names
-        if len(self._registers) != len(self._context.qubit_registers) + len(self._context.bit_registers):
+        if not self._registers or len(self._registers) != len(self._context.qubit_registers) + len(
+            self._context.bit_registers
+        ):
             self._registers = {
                 ("" if entry.kind == "qubit" else "=") + name: entry.register
                 for name, entry in names.items()
-                if entry.register is not None and not entry.scalar
+                if entry.register is not None and entry.elements is None and not entry.scalar
             }
 
     def _callee(self, name: str) -> Gate | None:

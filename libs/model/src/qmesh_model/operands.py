@@ -55,7 +55,7 @@ def read_operand(
     if register is None:
         raise segment.unexpected("a register")
     if segment.kind != "[":
-        whole = tuple(range(register.offset, register.offset + register.size))
+        whole = entry.elements or tuple(range(register.offset, register.offset + register.size))
         return Operand(whole, entry.scalar, start, end)
     if entry.scalar:
         raise Fault(
@@ -70,7 +70,11 @@ def read_operand(
     reader = _Indices(segment, scope, limits, register, entry, version2=version2)
     indices, scalar = reader.read()
     segment.expect("]", "`]`")
-    return Operand(tuple(register.offset + i for i in indices), scalar, start, segment.last_end)
+    if entry.elements is not None:
+        found = tuple([entry.elements[i] for i in indices])
+    else:
+        found = tuple([register.offset + i for i in indices])
+    return Operand(found, scalar, start, segment.last_end)
 
 
 class _Indices:

@@ -112,6 +112,7 @@ class Declared:
         scalar: declared without a size.
         value: of a constant (int or float) or an input; position of a formal qubit.
         definition: of a gate.
+        elements: of an alias, in the circuit.
     """
 
     kind: str
@@ -121,6 +122,7 @@ class Declared:
     scalar: bool = False
     value: Parameter | int = 0
     definition: Definition | None = None
+    elements: tuple[int, ...] | None = None
 
 
 @dataclass(slots=True)

@@ -6,6 +6,8 @@ Responsible for characters, comments, numbers and the split into segments; not f
 from __future__ import annotations
 
 import re
+from array import array
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,6 +28,7 @@ _TOKEN: Final = re.compile(
     )""",
     re.VERBOSE,
 )
+_NEWLINE: Final = re.compile("\n")
 _KINDS: Final = ("", "id", "float", "int", "str")
 _OPERATOR: Final = 5
 _SET_BEFORE: Final = frozenset({"in", "=", "["})
@@ -170,11 +173,16 @@ class Lexer:
         self.position = position
         self._line = 1
         self._line_start = 0
+        self._line_starts: array[int] | None = None
 
     def locate(self, offset: int) -> tuple[int, int]:
-        """Line and column of an offset, from 1; cheap when offsets ascend."""
-        if offset < self._line_start:
-            self._line, self._line_start = 1, 0
+        """Line and column of an offset, from 1; cheapest when offsets ascend."""
+        if self._line_starts is None and offset < self._line_start:
+            self._line_starts = array("I", (0,))
+            self._line_starts.extend(found.end() for found in _NEWLINE.finditer(self.text))
+        if self._line_starts is not None:
+            line = bisect_right(self._line_starts, offset)
+            return line, offset - self._line_starts[line - 1] + 1
         lines = self.text.count("\n", self._line_start, offset)
         if lines:
             self._line += lines
