@@ -21,7 +21,7 @@ from qmesh_model.circuit import Circuit, Comparison, Condition, Kind, Logical, R
 from qmesh_model.comparison import ConditionReader
 from qmesh_model.conditions import ConditionTooLarge, joined
 from qmesh_model.context import Context
-from qmesh_model.diagnostics import CircuitError, Diagnostic
+from qmesh_model.diagnostics import CircuitError, Diagnostic, Related
 from qmesh_model.fastpath import FastPath
 from qmesh_model.limits import DEFAULT_LIMITS, Limits
 from qmesh_model.loops import Loop, begin_pass, read_head
@@ -54,6 +54,8 @@ _IGNORABLE: Final = {
 }
 _GUARDS: Final = frozenset({"if", "else", "for"})
 _ELSE: Final = re.compile(r"else\b")
+_CLOCK: Final = 16
+"""Segments between two looks at the clock."""
 _NEVER_CLOSED: Final = "the block is not closed"
 
 
@@ -98,6 +100,7 @@ class _Parser:
         self.blocks: list[_Block] = []
         self.waiting: list[_If] = []
         self.fast = FastPath(self.lexer, self.context)
+        self.segments = 0
         self.deadline = time.thread_time() + limits.cpu_seconds
 
     def run(self) -> Circuit:
@@ -136,7 +139,8 @@ class _Parser:
         self._end()
 
     def _check_time(self, segment: Segment) -> None:
-        if time.thread_time() > self.deadline:
+        self.segments += 1
+        if self.segments % _CLOCK == 1 and time.thread_time() > self.deadline:
             message = (
                 f"reading takes more than {self.limits.cpu_seconds:g} s of processor time (`cpu_seconds`)"
             )
@@ -184,7 +188,7 @@ class _Parser:
 
     def _next_pass(self, block: _Block, loop: Loop) -> None:
         """Reads a loop's body again, or goes on after it."""
-        self.fast.forget()
+        self.fast.forget_values()
         if begin_pass(self.context, loop, self.lexer.position):
             self.lexer.position = loop.body
             self.blocks.append(block)
@@ -192,9 +196,10 @@ class _Parser:
         else:
             self.builder.condition = block.condition
             self.waiting = block.waiting
+            self.fast.forget()
+            self.lexer.repeating = any(outer.loop is not None for outer in self.blocks)
 
     def _segment(self, segment: Segment) -> None:
-        self.fast.scope_changed = True
         if self.blocks and (loop := self.blocks[-1].loop) is not None:
             loop.fresh = False
         if self.blocks and self.blocks[-1].kind == "skip":
@@ -257,7 +262,8 @@ class _Parser:
                 return
             if segment.kind == ";" and not ifs and len(segment.kinds) == 1:
                 return
-            self._plain(segment)
+            if not ifs or not self.fast.one(segment):
+                self._plain(segment)
         finally:
             if len(self.blocks) == depth:
                 self.builder.condition = outer
@@ -279,6 +285,7 @@ class _Parser:
         self.waiting = []
         self.lexer.position = loop.body
         self.fast.forget()
+        self.lexer.repeating = True
         if begin_pass(self.context, loop):
             self.builder.condition = base
             self.blocks.append(block)
@@ -376,6 +383,8 @@ class _Parser:
                 segment.end,
                 hint="move it to the top level",
             )
+        if text in _DECLARING:
+            self.fast.scope_changed = True
         if text == "gate":
             body = open_body(self.context, segment)
             self.blocks.append(_Block("gate", segment.starts[-1], self.builder.condition, body=body))
@@ -416,6 +425,7 @@ class _Parser:
         self.waiting = block.waiting
         if block.body is not None:
             close_body(self.context, block.body)
+            self.fast.scope_changed = True
 
     def _skipped(self, segment: Segment) -> None:
         last = segment.kinds[-1]
@@ -459,19 +469,21 @@ class _Parser:
                     column,
                     column + max(1, end - fault.start),
                     label=fault.label,
-                    hint=self._hint(fault),
+                    hint=fault.hint,
+                    related=self._related(fault),
                 )
             )
         if fault.fatal or len(self.diagnostics) >= self.limits.diagnostics:
             raise _Abort
 
-    def _hint(self, fault: Fault) -> str:
-        """The hint, and where the second place is."""
+    def _related(self, fault: Fault) -> tuple[Related, ...]:
+        """The second place."""
         if fault.other is None:
-            return fault.hint
-        line, column = self.lexer.locate(fault.other[0])
-        second = f"{fault.other[2]}: line {line}, column {column}"
-        return f"{fault.hint}; {second}" if fault.hint else second
+            return ()
+        start, end, label = fault.other
+        line, column = self.lexer.locate(start)
+        stop = self.lexer.text.find("\n", start, end)
+        return (Related(line, column, column + max(1, (end if stop < 0 else stop) - start), label),)
 
     def _warnings(self) -> list[Diagnostic]:
         found = []
