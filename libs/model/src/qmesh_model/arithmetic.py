@@ -89,9 +89,16 @@ class _Reader:
             else:
                 break
         if depth:
-            raise self.segment.unexpected("`)`")
+            raise self._unclosed()
         self._reduce(0)
         return self.values[0]
+
+    def _unclosed(self) -> Fault:
+        """The fault for a parenthesis that nothing closes."""
+        fault = self.segment.unexpected("`)`", hint="close the parenthesis")
+        name, start, end = next(entry for entry in reversed(self.operators) if entry[0] not in _PRECEDENCE)
+        fault.other = (start, end, f"{quoted(name)} begins here" if name not in _UNNAMED else "opened here")
+        return fault
 
     def _operand(self) -> int:
         """Reads one operand (-1), or opens a parenthesis (1), or steps over a sign (0)."""

@@ -9,7 +9,7 @@ from qmesh_model.calls import Callee, expand, find_callee
 from qmesh_model.context import Context
 from qmesh_model.controls import placed
 from qmesh_model.definitions import Definition, Primitive
-from qmesh_model.modifiers import modified, num_controls, read_modifiers
+from qmesh_model.modifiers import modified, read_modifiers
 from qmesh_model.parameters import Expression
 from qmesh_model.quoting import quoted
 from qmesh_model.scope import KEYWORDS, Declared, Scope
@@ -85,7 +85,11 @@ def _formal(segment: Segment, body: Body, entry: Declared) -> str:
     name = segment.expect("id", "a name")
     before = body.scope.names.get(name)
     if before is not None and before.kind in {"formal", "angle"}:
-        raise Fault("QASM211", f"{quoted(name)} is named twice", entry.start, entry.end)
+        other = (before.start, before.end, "first named here")
+        hint = "choose another name"
+        raise Fault(
+            "QASM211", f"{quoted(name)} is named twice", entry.start, entry.end, other=other, hint=hint
+        )
     entry.value = Expression.symbol(name)
     if name in KEYWORDS:
         raise Fault(
@@ -109,7 +113,7 @@ def body_statement(context: Context, body: Body, segment: Segment) -> None:
     start, end = segment.start, segment.end
     name = segment.expect("id", "a gate")
     if name == "barrier" and not modifiers:
-        positions = _positions(body, segment)
+        positions = _positions(context, body, segment)
         segment.finish()
         _append(context, body, [Primitive(None, (), positions)], start, end)
         return
@@ -123,11 +127,10 @@ def body_statement(context: Context, body: Body, segment: Segment) -> None:
         )
     callee = _callee(context, body, name, start, end)
     params = context.parameters(segment, body.scope)
-    positions = () if segment.kind == ";" else _positions(body, segment)
+    positions = () if segment.kind == ";" else _positions(context, body, segment)
     segment.finish()
-    width = len(positions) - num_controls(modifiers)
     _room(context, body, len(callee.steps) if isinstance(callee, Definition) else 1, start, end)
-    steps = expand(context, callee, name, params, width, start, end)
+    steps = expand(context, callee, name, params, len(positions), start, end, modifiers)
     if modifiers:
         steps = modified(steps, modifiers, context.limits)
     _append(context, body, [placed(step, positions) for step in steps], start, end)
@@ -157,15 +160,29 @@ def _callee(context: Context, body: Body, name: str, start: int, end: int) -> Ca
     return callee
 
 
-def _positions(body: Body, segment: Segment) -> tuple[int, ...]:
+def _positions(context: Context, body: Body, segment: Segment) -> tuple[int, ...]:
     found: list[int] = []
     while True:
         start, end = segment.start, segment.end
         name = segment.expect("id", "a qubit of the gate")
+        outside = context.scope.names.get(name)
+        if name not in body.scope.names and outside is not None and outside.kind == "qubit":
+            raise Fault(
+                "QASM223",
+                f"{quoted(name)} is outside of the gate's body",
+                start,
+                end,
+                other=(outside.start, outside.end, "declared here"),
+                hint="a body sees its own qubits only: name one more in its head",
+            )
         body.scope.find(name, start, end, wanted="formal")
         if segment.kind == "[":
             raise Fault(
-                "QASM225", f"{quoted(name)} is a single qubit and has no elements", start, segment.end
+                "QASM225",
+                f"{quoted(name)} is a single qubit and has no elements",
+                start,
+                segment.end,
+                hint=f"write `{name}`",
             )
         if body.qubits[name] in found:
             raise Fault("QASM216", "one operation names the same qubit twice", start, end)

@@ -53,6 +53,11 @@ class Context:
         """Notes the first occurrence of a warning."""
         self.warnings.setdefault(code, (start, end, message))
 
+    def is_register(self, name: str) -> bool:
+        """Whether a name is a register, or was meant to be one."""
+        entry = self.scope.names.get(name)
+        return name in self.scope.broken or (entry is not None and entry.register is not None)
+
     def qubits(self, segment: Segment) -> list[Operand]:
         """Reads qubit operands separated by commas."""
         return read_operands(segment, self.scope, self.limits, version2=self.version2)
@@ -64,6 +69,7 @@ class Context:
     def parameters(self, segment: Segment, scope: Scope | None = None) -> tuple[Parameter, ...]:
         """Reads an optional parenthesised list of parameters; a gate body has a scope of its own."""
         scope = scope or self.scope
+        opened = segment.start
         if not segment.accept("("):
             return ()
         found: list[Parameter] = []
@@ -71,5 +77,9 @@ class Context:
             found.append(read_parameter(segment, scope, self.limits, caret_is_power=self.version2))
             while segment.accept(","):
                 found.append(read_parameter(segment, scope, self.limits, caret_is_power=self.version2))
-        segment.expect(")", "`)`")
+        if segment.kind != ")":
+            fault = segment.unexpected("`)`", hint="close the parenthesis, or put `,` between parameters")
+            fault.other = (opened, opened + 1, "opened here")
+            raise fault
+        segment.take()
         return tuple(found)

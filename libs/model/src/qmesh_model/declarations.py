@@ -33,6 +33,7 @@ def version(context: Context, segment: Segment) -> None:
             hint="write `OPENQASM 3.0;` or `OPENQASM 2.0;`",
         )
     context.version = _VERSIONS[text]
+    context.scope.old = context.version2
     segment.take()
     segment.finish()
 
@@ -68,7 +69,7 @@ def register_old(context: Context, segment: Segment) -> None:
     sized = segment.kind == "["
     try:
         if sized or context.version2:
-            segment.expect("[", "`[` and the size")
+            segment.expect("[", "`[` and the size", hint="write for example `qreg q[2];`")
             size = _size(context, segment, kind)
             segment.expect("]", "`]`")
         segment.finish()
@@ -103,6 +104,9 @@ def register_new(context: Context, segment: Segment) -> None:
     except Fault:
         context.scope.broken.update(t for k, t in zip(segment.kinds, segment.texts, strict=True) if k == "id")
         raise
+    if segment.kind == "[":
+        hint = f"the size comes first: `{kind}[2] {name};`"
+        raise segment.unexpected("`;`", hint=hint)
     if segment.kind == "=":
         _initial(context, segment, name, kind)
     segment.finish()
@@ -200,6 +204,7 @@ def input_(context: Context, segment: Segment) -> None:
     name, start, end = _typed_name(
         context, segment, {"float", "angle"}, "QASM315", "an input is float or angle"
     )
+    context.scope.broken.add(name)
     segment.finish()
     context.scope.declare(name, Declared("input", start, end, value=Expression.symbol(name)))
     context.symbols.append(name)

@@ -101,7 +101,7 @@ def _values(context: Context, segment: Segment) -> Sequence[int]:
             "a loop runs over a constant range or set",
             segment.start,
             segment.end,
-            hint="write `[0:3]` (both ends included) or `{0, 2, 5}`",
+            hint="write `[0:3]`, both ends included, or `{0, 2, 5}`",
         )
     start = segment.start
     segment.take()

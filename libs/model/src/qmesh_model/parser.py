@@ -23,11 +23,12 @@ from qmesh_model.conditions import ConditionTooLarge, joined
 from qmesh_model.context import Context
 from qmesh_model.diagnostics import CircuitError, Diagnostic, Related
 from qmesh_model.fastpath import FastPath
+from qmesh_model.findings import CODES
 from qmesh_model.limits import DEFAULT_LIMITS, Limits
 from qmesh_model.loops import Loop, begin_pass, read_head
 from qmesh_model.modifiers import WORDS
 from qmesh_model.quoting import quoted
-from qmesh_model.refusals import REFUSED, refuse
+from qmesh_model.refusals import REFUSED, declared, refuse
 from qmesh_model.segments import Fault, Lexer, Segment
 
 type _Statement = Callable[[Context, Segment], None]
@@ -53,6 +54,9 @@ _IGNORABLE: Final = {
     "pragma": ("QASM308", "MESH154"),
 }
 _GUARDS: Final = frozenset({"if", "else", "for"})
+_DECLARATION: Final = (
+    r"\b(?:gate|qubit|bit|qreg|creg|const|input|let)\b[^;{{}}()=\n]{{0,80}}?(?<!\w)({})(?!\w)"
+)
 _ELSE: Final = re.compile(r"else\b")
 _CLOCK: Final = 16
 """Segments between two looks at the clock."""
@@ -168,6 +172,9 @@ class _Parser:
             return False
         if self.blocks and self.blocks[-1].kind == "skip":
             return False
+        if segment.kind == "#" and segment.texts[1] != "pragma":
+            hint = "comments begin with `//`"
+            raise Fault("QASM200", "unexpected character `#`", segment.start, segment.end, hint=hint)
         code, warning = _IGNORABLE[segment.text]
         what = "annotations are" if segment.kind == "@" else "pragmas are"
         if self.limits.annotations == "refuse" or not self.context.version:
@@ -237,7 +244,13 @@ class _Parser:
         self.context.version = "2.0" if segment.text in {"qreg", "creg"} else "3.0"
         fault = _no_version(segment.start, segment.end)
         if segment.text.lower() == "openqasm":
-            fault = Fault("QASM204", "the version line is written `OPENQASM`", segment.start, segment.end)
+            fault = Fault(
+                "QASM204",
+                "the version line is written `OPENQASM`",
+                segment.start,
+                segment.end,
+                hint="write `OPENQASM 3.0;`",
+            )
             self._recover(segment, fault)
             return
         self._report(fault)
@@ -311,7 +324,13 @@ class _Parser:
             )
         if segment.take() == "else":
             if ifs or not self.waiting:
-                raise Fault("QASM202", "`else` follows no `if`", start, end)
+                raise Fault(
+                    "QASM202",
+                    "`else` follows no `if`",
+                    start,
+                    end,
+                    hint="`else` stands directly after the body of its `if`",
+                )
             before = self.waiting.pop()
             return self._both(before.outer, before.own.negated() if before.own else None, start, end)
         own = self._condition(segment, start, end)
@@ -328,7 +347,7 @@ class _Parser:
 
     def _condition(self, segment: Segment, start: int, end: int) -> Condition:
         first = segment.at
-        segment.expect("(", "`(` after `if`")
+        segment.expect("(", "`(` after `if`", hint="write `if (c == 1) x q[0];`")
         condition = ConditionReader(segment, self.context.scope, self.limits, self.builder).read()
         segment.expect(")", "`)`")
         if self.context.version2:
@@ -372,6 +391,7 @@ class _Parser:
             hint = "declare `qubit[n] q;`"
             raise Fault("QASM318", "physical qubits are not supported", segment.start, segment.end, hint=hint)
         if kind == "id" and text in REFUSED and not self._is_gate(text):
+            self.context.scope.broken |= declared(segment)
             raise refuse(segment)
         if kind != "id":
             raise segment.unexpected("a statement")
@@ -397,7 +417,8 @@ class _Parser:
             if text in WORDS:
                 handler = calls.modified_call
             elif handler is None:
-                handler = effects.assignment if entry is not None and entry.kind == "bit" else calls.call
+                assigned = entry is not None and entry.kind in {"bit", "qubit"}
+                handler = effects.assignment if assigned else calls.call
             handler(self.context, segment)
             if segment.kinds[-1] != ";":
                 raise segment.unexpected("`;`")
@@ -444,7 +465,7 @@ class _Parser:
                 block.body.broken = True
         self._report(fault)
         last, start = segment.kinds[-1], segment.starts[-1]
-        if fault.code in {"QASM308", "QASM309"}:
+        if fault.code in {"QASM308", "QASM309"} or self.lexer.text[fault.start : fault.end] == "#":
             self.lexer.next_line(fault.start)
             return
         if last == "{" and not (self.blocks and self.blocks[-1].start == start):
@@ -458,6 +479,8 @@ class _Parser:
 
     def _report(self, fault: Fault) -> None:
         if fault.code:
+            if fault.code in {"QASM210", "QASM212"}:
+                self._find_later(fault)
             line, column = self.lexer.locate(fault.start)
             stop = self.lexer.text.find("\n", fault.start, fault.end)
             end = fault.end if stop < 0 else stop
@@ -469,12 +492,26 @@ class _Parser:
                     column,
                     column + max(1, end - fault.start),
                     label=fault.label,
-                    hint=fault.hint,
+                    hint=self._hint(fault),
                     related=self._related(fault),
                 )
             )
         if fault.fatal or len(self.diagnostics) >= self.limits.diagnostics:
             raise _Abort
+
+    def _hint(self, fault: Fault) -> str:
+        hint = fault.hint or CODES[fault.code].hint
+        if fault.code == "QASM215" and any(block.loop is not None for block in self.blocks):
+            return f"{hint}; a loop's range includes both ends"
+        return hint
+
+    def _find_later(self, fault: Fault) -> None:
+        """A name that is declared further down: says so, and where."""
+        name = self.lexer.text[fault.start : fault.end]
+        found = re.compile(_DECLARATION.format(re.escape(name))).search(self.lexer.text, fault.end)
+        if found is not None:
+            fault.hint = "declare it before it is used"
+            fault.other = (*found.span(1), "declared here, too late")
 
     def _related(self, fault: Fault) -> tuple[Related, ...]:
         """The second place."""

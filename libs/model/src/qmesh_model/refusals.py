@@ -37,6 +37,17 @@ REFUSED: Final = frozenset(_WORDS)
 """First words of the statements that are refused by name."""
 
 
+def declared(segment: Segment) -> set[str]:
+    """Names that a refused statement would have declared; using them is no further error."""
+    found = set()
+    for kind, text in list(zip(segment.kinds, segment.texts, strict=True))[1:]:
+        if kind in {"=", "{", ";"}:
+            break
+        if kind == "id":
+            found.add(text)
+    return found
+
+
 def refuse(segment: Segment) -> Fault:
     """The fault for a statement that begins with one of `REFUSED`."""
     code, hint = _WORDS[segment.text]

@@ -84,6 +84,7 @@ class Segment:
         kinds: "id", "int", "float", "str", or the operator itself; the last one may be "" for the end of text.
         texts: text of each token.
         starts: offset of each token.
+        source: the whole text.
         fault: first error of the tokens, if any.
         at: cursor.
     """
@@ -91,6 +92,7 @@ class Segment:
     kinds: list[str]
     texts: list[str]
     starts: list[int]
+    source: str = ""
     fault: Fault | None = None
     at: int = 0
 
@@ -158,6 +160,9 @@ class Segment:
         """
         if self.kinds[self.at] == ";":
             return
+        same_line = "\n" not in self.source[self.last_end : self.start]
+        if self.kind == "id" and same_line and self.texts[max(0, self.at - 1)] == "]":
+            raise self.unexpected("`,` or `;`", hint="put `,` between operands, and `;` after the statement")
         if self.kind in {"", "}", "id"}:
             raise Fault(
                 "QASM203",
@@ -220,7 +225,7 @@ class Lexer:
             kept = self._kept.get(self.position)
             if kept is not None:
                 segment, self.position = kept
-                return Segment(segment.kinds, segment.texts, segment.starts, segment.fault)
+                return Segment(segment.kinds, segment.texts, segment.starts, self.text, segment.fault)
         begin = self.position
         made = self._read()
         if self.repeating and made is not None and self._room > 0:
@@ -232,7 +237,7 @@ class Lexer:
         kinds: list[str] = []
         texts: list[str] = []
         starts: list[int] = []
-        segment = Segment(kinds, texts, starts)
+        segment = Segment(kinds, texts, starts, self.text)
         identifier = self.limits.identifier
         position, brackets, braces, ended = self.position, 0, 0, False
         while not ended:
