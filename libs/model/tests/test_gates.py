@@ -25,8 +25,22 @@ EXTRA |= {
 }
 
 
+EXTRA |= {f"c{k}p": std.MCPhaseGate(0.3, k) for k in (2, 3, 4)}
+
+
+def phased(controls: int) -> np.ndarray:
+    """E^(i gamma) U under controls that come first, by its blocks."""
+    size = 2 << controls
+    found = np.eye(size, dtype=complex)
+    places = np.ix_([size // 2 - 1, size - 1], [size // 2 - 1, size - 1])
+    found[places] = np.exp(0.4j) * Operator(std.UGate(0.3, 0.7, -1.1)).data
+    return found
+
+
 def oracle(name: str) -> np.ndarray | None:
     """Qiskit's matrix of a gate, when it has one."""
+    if name in {"c2u", "c3u", "c4u"}:
+        return phased(int(name[1]))
     if name in EXTRA:
         return np.asarray(Operator(EXTRA[name]).data)
     found = get_standard_gate_name_mapping().get(name)

@@ -22,7 +22,7 @@ from qmesh_model.parser import parse
 from qmesh_model.wires import track_wires
 
 ROOT = Path(__file__).parents[3]
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = ROOT / "tests" / "golden" / "diagnostics"
 HEAD = 'OPENQASM 3.0;\ninclude "stdgates.inc";\n'
 EXAMPLES = sorted((ROOT / "examples").glob("*.qasm"))
 
@@ -156,7 +156,7 @@ HOSTILE = {
     "power": (f"{HEAD}qubit q; rx(9**9**9**9) q;", "QASM219"),
     "zero_by_zero": (f"{HEAD}qubit q; rx(0/0) q;", "QASM219"),
     "infinite": (f"{HEAD}qubit q; rx(1e999) q;", "QASM219"),
-    "for": (f"{HEAD}qubit q; for int i in [0:1000000000] {{ x q; }}", "QASM306"),
+    "for": (f"{HEAD}qubit q; for int i in [0:1000000000] {{ x q; }}", "MESH119"),
     "recursive_gate": (f"{HEAD}qubit q; gate g a {{ g a; }} g q;", "QASM212"),
     "nul": (f"{HEAD}qubit q;\0 x q;", "QASM200"),
     "surrogate": (f"{HEAD}qubit q\ud800;", "QASM200"),

@@ -239,6 +239,13 @@ def qiskit_gate(name: str, parameters: Sequence[float]) -> tuple[QuantumCircuit,
         made.swap(0, 1)
     elif name in own:
         made.append(own[name](*parameters), qubits)
+    elif name in {"c2p", "c3p", "c4p"}:
+        made.mcp(*parameters, qubits[:-1], qubits[-1])
+    elif name in {"c2u", "c3u", "c4u"}:
+        theta, phi, lam, gamma = parameters
+        inner = QuantumCircuit(1, global_phase=gamma)
+        inner.u(theta, phi, lam, 0)
+        made.append(inner.to_gate().control(width - 1), qubits)
     elif name in {"c3x", "c4x"}:
         made.mcx(qubits[:-1], qubits[-1])
     elif name == "rc3x":

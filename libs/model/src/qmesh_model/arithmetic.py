@@ -42,6 +42,8 @@ _FUNCTIONS: Final = {name: name for name in UNARY if name != "neg"} | {
 _TWO_ARGUMENTS: Final = {"pow": "**", "mod": "%"}
 _PRECEDENCE: Final = {"+": 1, "-": 1, "*": 2, "/": 2, "%": 2, "neg": 3, "**": 4}
 _EXACT: Final = 1 << 53
+_ENDS: Final = frozenset({"]", ")", ",", ":", "}"})
+_VALUES: Final = frozenset({"const", "input", "angle"})
 _UNNAMED: Final = frozenset({"(", ","})
 
 
@@ -87,9 +89,16 @@ class _Reader:
             else:
                 break
         if depth:
-            raise self.segment.unexpected("`)`")
+            raise self._unclosed()
         self._reduce(0)
         return self.values[0]
+
+    def _unclosed(self) -> Fault:
+        """The fault for a parenthesis that nothing closes."""
+        fault = self.segment.unexpected("`)`", hint="close the parenthesis")
+        name, start, end = next(entry for entry in reversed(self.operators) if entry[0] not in _PRECEDENCE)
+        fault.other = (start, end, f"{quoted(name)} begins here" if name not in _UNNAMED else "opened here")
+        return fault
 
     def _operand(self) -> int:
         """Reads one operand (-1), or opens a parenthesis (1), or steps over a sign (0)."""
@@ -210,10 +219,32 @@ def read_value(segment: Segment, scope: Scope, limits: Budgets, *, caret_is_powe
     Raises:
         Fault: on any error of syntax, name or value.
     """
-    # The usual lone number needs no stacks.
-    if segment.kind == "int" and segment.kinds[segment.at + 1] in {"]", ")", ",", ":"}:
-        return integer(segment.take())
+    value = _short(segment, scope)
+    if value is not None:
+        return value
     return _Reader(segment, scope, limits, caret_is_power=caret_is_power).read()
+
+
+def _short(segment: Segment, scope: Scope) -> Value | None:
+    """The usual lone number or name, or a name and a number apart: what needs no stacks."""
+    kinds, texts, at = segment.kinds, segment.texts, segment.at
+    kind = kinds[at]
+    follows = kinds[at + 1] if at + 1 < len(kinds) else ""
+    if kind == "int" and follows in _ENDS:
+        segment.at += 1
+        return integer(texts[at])
+    entry = scope.lookup(texts[at]) if kind == "id" else None
+    if entry is None or entry.kind not in _VALUES:
+        return None
+    if follows in _ENDS:
+        segment.at += 1
+        return entry.value
+    apart = follows in {"+", "-"} and kinds[at + 2] == "int" and kinds[at + 3] in _ENDS
+    if not apart or not isinstance(entry.value, int):
+        return None
+    segment.at += 3
+    other = integer(texts[at + 2])
+    return entry.value + (other if follows == "+" else -other)
 
 
 def read_parameter(

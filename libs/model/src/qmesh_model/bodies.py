@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
-from qmesh_model.arithmetic import read_parameter
-from qmesh_model.calls import Callee, check_arity, check_params, find_callee
+from qmesh_model.calls import Callee, expand, find_callee
 from qmesh_model.context import Context
+from qmesh_model.controls import placed
 from qmesh_model.definitions import Definition, Primitive
-from qmesh_model.gates import Gate
-from qmesh_model.parameters import Expression, Parameter, ParameterError, TooLarge
+from qmesh_model.modifiers import modified, read_modifiers
+from qmesh_model.parameters import Expression
 from qmesh_model.quoting import quoted
 from qmesh_model.scope import KEYWORDS, Declared, Scope
 from qmesh_model.segments import Fault, Segment
-from qmesh_model.words import FOURIER, fourier, fourier_size
+from qmesh_model.words import FOURIER
+
+_NO_GATES: Final = frozenset({"measure", "reset", "if", "else", "for", "delay", "barrier", "let", "gate"})
 
 
 @dataclass(slots=True)
@@ -82,7 +85,11 @@ def _formal(segment: Segment, body: Body, entry: Declared) -> str:
     name = segment.expect("id", "a name")
     before = body.scope.names.get(name)
     if before is not None and before.kind in {"formal", "angle"}:
-        raise Fault("QASM211", f"{quoted(name)} is named twice", entry.start, entry.end)
+        other = (before.start, before.end, "first named here")
+        hint = "choose another name"
+        raise Fault(
+            "QASM211", f"{quoted(name)} is named twice", entry.start, entry.end, other=other, hint=hint
+        )
     entry.value = Expression.symbol(name)
     if name in KEYWORDS:
         raise Fault(
@@ -102,14 +109,15 @@ def body_statement(context: Context, body: Body, segment: Segment) -> None:
     Raises:
         Fault: when it is faulty, or not allowed here.
     """
+    modifiers = read_modifiers(segment, body.scope, context.limits, version2=context.version2)
     start, end = segment.start, segment.end
     name = segment.expect("id", "a gate")
-    if name == "barrier":
-        positions = _positions(body, segment)
+    if name == "barrier" and not modifiers:
+        positions = _positions(context, body, segment)
         segment.finish()
         _append(context, body, [Primitive(None, (), positions)], start, end)
         return
-    if name in {"measure", "reset", "if", "delay"} or segment.kind in {"=", "["}:
+    if name in _NO_GATES or segment.kind in {"=", "["}:
         raise Fault(
             "QASM223",
             f"{quoted(name)} is not allowed in a gate body",
@@ -118,22 +126,14 @@ def body_statement(context: Context, body: Body, segment: Segment) -> None:
             hint="only gates and barriers are",
         )
     callee = _callee(context, body, name, start, end)
-    params: list[Parameter] = []
-    if segment.accept("("):
-        while segment.kind != ")":
-            params.append(
-                read_parameter(segment, body.scope, context.limits, caret_is_power=context.version2)
-            )
-            if not segment.accept(","):
-                break
-        segment.expect(")", "`)`")
-    if segment.kind == "@":
-        raise Fault("QASM305", "gate modifiers are not supported", start, end, hint="name the gate itself")
-    positions = () if callee == "gphase" else _positions(body, segment)
+    params = context.parameters(segment, body.scope)
+    positions = () if segment.kind == ";" else _positions(context, body, segment)
     segment.finish()
-    _append(
-        context, body, _steps(context, body, callee, name, tuple(params), positions, start, end), start, end
-    )
+    _room(context, body, len(callee.steps) if isinstance(callee, Definition) else 1, start, end)
+    steps = expand(context, callee, name, params, len(positions), start, end, modifiers)
+    if modifiers:
+        steps = modified(steps, modifiers, context.limits)
+    _append(context, body, [placed(step, positions) for step in steps], start, end)
 
 
 def _callee(context: Context, body: Body, name: str, start: int, end: int) -> Callee:
@@ -160,62 +160,35 @@ def _callee(context: Context, body: Body, name: str, start: int, end: int) -> Ca
     return callee
 
 
-def _positions(body: Body, segment: Segment) -> tuple[int, ...]:
+def _positions(context: Context, body: Body, segment: Segment) -> tuple[int, ...]:
     found: list[int] = []
     while True:
         start, end = segment.start, segment.end
         name = segment.expect("id", "a qubit of the gate")
+        outside = context.scope.names.get(name)
+        if name not in body.scope.names and outside is not None and outside.kind == "qubit":
+            raise Fault(
+                "QASM223",
+                f"{quoted(name)} is outside of the gate's body",
+                start,
+                end,
+                other=(outside.start, outside.end, "declared here"),
+                hint="a body sees its own qubits only: name one more in its head",
+            )
         body.scope.find(name, start, end, wanted="formal")
         if segment.kind == "[":
             raise Fault(
-                "QASM225", f"{quoted(name)} is a single qubit and has no elements", start, segment.end
+                "QASM225",
+                f"{quoted(name)} is a single qubit and has no elements",
+                start,
+                segment.end,
+                hint=f"write `{name}`",
             )
         if body.qubits[name] in found:
             raise Fault("QASM216", "one operation names the same qubit twice", start, end)
         found.append(body.qubits[name])
         if not segment.accept(","):
             return tuple(found)
-
-
-def _steps(
-    context: Context,
-    body: Body,
-    callee: Callee,
-    name: str,
-    params: tuple[Parameter, ...],
-    positions: tuple[int, ...],
-    start: int,
-    end: int,
-) -> list[Primitive]:
-    if isinstance(callee, Gate):
-        check_params(name, callee.num_params, len(params), start, end)
-        check_arity(name, callee.num_qubits, len(positions), start, end)
-        return [Primitive(callee, params, positions)]
-    if isinstance(callee, str):
-        check_params(name, int(callee == "gphase"), len(params), start, end)
-        if callee == "gphase":
-            return [Primitive(None, params, ())]
-        _room(context, body, fourier_size(len(positions)), start, end)
-        steps: tuple[Primitive, ...] = tuple(fourier(len(positions), inverse=callee == "iqft"))
-        return [Primitive(s.gate, s.params, tuple(positions[i] for i in s.operands)) for s in steps]
-    check_params(name, len(callee.params), len(params), start, end)
-    check_arity(name, callee.num_qubits, len(positions), start, end)
-    _room(context, body, len(callee.steps), start, end)
-    context.builder.spend(callee.work, start, end)
-    given = dict(zip(callee.params, params, strict=True))
-    try:
-        return [
-            Primitive(
-                s.gate,
-                tuple(p.substitute(given) if isinstance(p, Expression) else p for p in s.params),
-                tuple(positions[i] for i in s.operands),
-            )
-            for s in callee.steps
-        ]
-    except TooLarge as error:
-        raise Fault("MESH107", f"{error} (`expression_tokens`)", start, end) from error
-    except ParameterError as error:
-        raise Fault("QASM219", f"a parameter inside the gate: {error}", start, end) from error
 
 
 def _room(context: Context, body: Body, count: int, start: int, end: int) -> None:
@@ -236,5 +209,6 @@ def close_body(context: Context, body: Body) -> None:
         context.scope.broken.add(body.name)
         return
     context.gate_operations += len(body.steps)
-    definition = Definition(body.name, body.params, len(body.qubits), tuple(body.steps), body.work)
+    operands = sum(len(step.operands) for step in body.steps)
+    definition = Definition(body.name, body.params, len(body.qubits), tuple(body.steps), body.work, operands)
     context.scope.declare(body.name, Declared("gate", body.start, body.end, definition=definition))

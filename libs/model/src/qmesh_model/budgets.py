@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 from qmesh_model.limits import Limits
 
@@ -17,6 +18,11 @@ class Budgets(Limits):
         condition_reads: bits read by the conditions of all operations together.
         expression_work: steps evaluated in all symbolic expressions together.
         gate_operations: operations of all flattened gate definitions together.
+        controls: control qubits of one gate.
+        iterations: passes of all loops together.
+        loop_bytes: text read again by all loops together.
+        cpu_seconds: processor time of one reading.
+        annotations: whether annotations and pragmas are refused, or ignored with a warning.
         diagnostics: errors reported in one pass.
     """
 
@@ -25,6 +31,11 @@ class Budgets(Limits):
     condition_reads: int = 1_000_000
     expression_work: int = 1_000_000
     gate_operations: int = 50_000
+    controls: int = 64
+    iterations: int = 50_000
+    loop_bytes: int = 16 << 20
+    cpu_seconds: float = 1.0
+    annotations: Literal["refuse", "warn"] = "refuse"
     diagnostics: int = 20
 
     @classmethod

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 
 from qmesh_model.budgets import Budgets
 from qmesh_model.circuit import Circuit, Condition, Kind, Operation, Register, Span, Write
-from qmesh_model.definitions import Definition
+from qmesh_model.definitions import Definition, Primitive
 from qmesh_model.diagnostics import Diagnostic
 from qmesh_model.gates import Gate
-from qmesh_model.parameters import Expression, Parameter, ParameterError, apply_binary
+from qmesh_model.parameters import Expression, Parameter, ParameterError, TooLarge, apply_binary
 from qmesh_model.segments import Fault
 from qmesh_model.words import MAX_ROUNDS
 
@@ -108,31 +108,44 @@ class Builder:
                 self._rounds.pop(qubit, None)
         self.drafts.append((kind, gate.name, service, qubits, params, (), self.condition, self.span))
 
-    def definition(
-        self,
-        definition: Definition,
-        params: Sequence[Parameter],
-        rows: Sequence[tuple[int, ...]],
-        start: int,
-        end: int,
-    ) -> None:
-        """Emits a user's gate for each row of operands.
+    def substituted(
+        self, definition: Definition, params: Sequence[Parameter], start: int, end: int
+    ) -> list[Primitive]:
+        """Steps of a user's gate with its parameters given.
 
         Raises:
             Fault: when a budget does not allow it, or a parameter has no finite value.
         """
-        width = sum(len(step.operands) for step in definition.steps)
-        self.reserve(len(definition.steps) * len(rows), width * len(rows), start, end)
+        if not definition.params:
+            return list(definition.steps)
         given = dict(zip(definition.params, params, strict=True))
-        values = [self._substituted(step.params, given, start, end) for step in definition.steps]
+        return [
+            Primitive(step.gate, self._substituted(step.params, given, start, end), step.operands)
+            for step in definition.steps
+        ]
+
+    def steps(
+        self, steps: Sequence[Primitive], rows: Sequence[tuple[int, ...]], start: int, end: int
+    ) -> None:
+        """Emits steps for each row of operands.
+
+        Raises:
+            Fault: when a budget does not allow it.
+        """
+        width = sum(len(step.operands) for step in steps)
+        self.reserve(len(steps) * len(rows), width * len(rows), start, end)
+        self.emit(steps, rows, start, end)
+
+    def emit(self, steps: Sequence[Primitive], rows: Sequence[tuple[int, ...]], start: int, end: int) -> None:
+        """Emits steps that are counted already."""
         for row in rows:
-            for step, parameters in zip(definition.steps, values, strict=True):
+            for step in steps:
                 if step.gate is not None:
-                    self.gate(step.gate, parameters, tuple(row[i] for i in step.operands))
-                elif parameters:
-                    self.global_phase(parameters[0], start, end)
+                    self.gate(step.gate, step.params, tuple([row[i] for i in step.operands]))
+                elif step.params:
+                    self.global_phase(step.params[0], start, end)
                 else:
-                    self.barrier(tuple(row[i] for i in step.operands))
+                    self.barrier(tuple([row[i] for i in step.operands]))
 
     def _substituted(
         self, params: tuple[Parameter, ...], given: Mapping[str, Parameter], start: int, end: int
@@ -142,6 +155,8 @@ class Builder:
         self.spend(sum(len(p.tokens) for p in params if isinstance(p, Expression)), start, end)
         try:
             return tuple(p.substitute(given) if isinstance(p, Expression) else p for p in params)
+        except TooLarge as error:
+            raise Fault("MESH107", f"{error} (`expression_tokens`)", start, end) from error
         except ParameterError as error:
             raise Fault("QASM219", f"a parameter inside the gate: {error}", start, end) from error
 
@@ -162,7 +177,7 @@ class Builder:
             self.conditioned_phase = True
             return
         try:
-            self.phase = apply_binary("+", self.phase, angle)
+            self.phase = apply_binary("+", self.phase, angle) if self.phase else angle
         except ParameterError as error:
             raise Fault("MESH107", f"the global phase: {error}", start, end) from error
         if isinstance(angle, Expression):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from itertools import islice
 from typing import Final
 
 from qmesh_model import gates
 from qmesh_model.context import Context
-from qmesh_model.definitions import Definition
+from qmesh_model.definitions import Definition, Primitive
 from qmesh_model.effects import measure
 from qmesh_model.gates import Gate
+from qmesh_model.modifiers import Modifier, modified, num_controls, read_modifiers
 from qmesh_model.operands import Operand, broadcast, broadcast_size, duplicate
 from qmesh_model.parameters import Parameter
 from qmesh_model.quoting import quoted
@@ -27,6 +29,7 @@ from qmesh_model.words import (
 )
 
 _SUGGESTIONS: Final = 200
+_CLOSE: Final = 0.75
 
 type Callee = Gate | Definition | str
 """A catalogue gate, a gate of the text, or a service word in lower case."""
@@ -69,32 +72,49 @@ def find_callee(context: Context, name: str, start: int, end: int) -> Callee:
 def _unknown(context: Context, name: str, start: int, end: int) -> Fault:
     known = [*gates.GATES, *gates.ALIASES, *gates.UNITARY_WORDS, *OTHER_WORDS]
     known += [n for n, entry in islice(context.scope.names.items(), _SUGGESTIONS) if entry.kind == "gate"]
-    known += sorted(KEYWORDS)
     near = difflib.get_close_matches(name, known, 1) or difflib.get_close_matches(name.lower(), known, 1)
+    near = near or difflib.get_close_matches(name, sorted(KEYWORDS), 1, _CLOSE)
     hint = f"did you mean `{near[0]}`?" if near else "define it with `gate`, or write it with catalogue gates"
     return Fault("QASM212", f"there is no gate {quoted(name)}", start, end, hint=hint)
 
 
-def check_params(name: str, want: int, have: int, start: int, end: int) -> None:
-    """Checks the number of parameters.
+def _usage(name: str, params: int, qubits: int) -> str:
+    """A call as it should be."""
+    angles = f"({', '.join(['pi/2'] * params)})" if params else ""
+    return f"write for example `{name}{angles} {', '.join(f'q[{k}]' for k in range(qubits))};`"
+
+
+def check_numbers(
+    context: Context,
+    callee: Gate | Definition,
+    name: str,
+    params: int,
+    qubits: int,
+    start: int,
+    end: int,
+    modifiers: Sequence[Modifier] = (),
+) -> None:
+    """Checks the numbers of parameters and operands; those of a modified gate count its controls.
 
     Raises:
-        Fault: when it is wrong.
+        Fault: when one is wrong.
     """
-    if want != have:
-        plural = "parameter" if want == 1 else "parameters"
-        raise Fault("QASM214", f"{quoted(name)} takes {want} {plural}, not {have}", start, end)
-
-
-def check_arity(name: str, want: int, operands: int, start: int, end: int) -> None:
-    """Checks the number of operands.
-
-    Raises:
-        Fault: when it is wrong.
-    """
-    if want != operands:
-        plural = "qubit" if want == 1 else "qubits"
-        raise Fault("QASM213", f"{quoted(name)} takes {want} {plural}, not {operands}", start, end)
+    want_params = callee.num_params if isinstance(callee, Gate) else len(callee.params)
+    controls = num_controls(modifiers)
+    want = callee.num_qubits + controls
+    if want_params == params and want == qubits:
+        return
+    entry = context.scope.names.get(name)
+    other = (entry.start, entry.end, "defined here") if entry is not None else None
+    prefix = "".join(f"{m.word}{f'({m.amount})' if m.amount != 1 else ''} @ " for m in modifiers)
+    usage = _usage(f"{prefix}{name}", want_params, want)
+    if want_params != params:
+        plural = "parameter" if want_params == 1 else "parameters"
+        message = f"{quoted(name)} takes {want_params} {plural}, not {params}"
+        raise Fault("QASM214", message, start, end, other=other, hint=usage)
+    plural = "qubit" if want == 1 else "qubits"
+    message = f"{quoted(prefix + name)} takes {want} {plural}, not {qubits}"
+    raise Fault("QASM213", message, start, end, other=other, hint=usage)
 
 
 def call(context: Context, segment: Segment) -> None:
@@ -110,14 +130,88 @@ def call(context: Context, segment: Segment) -> None:
         _word(context, segment, callee, start, end)
         return
     params = context.parameters(segment)
-    want = callee.num_params if isinstance(callee, Gate) else len(callee.params)
-    check_params(name, want, len(params), start, end)
-    if segment.kind == "@":
-        raise Fault("QASM305", "gate modifiers are not supported", start, end, hint="name the gate itself")
+    if segment.kind == "id" and not context.is_register(segment.text):
+        check_numbers(context, callee, name, len(params), callee.num_qubits, start, end)
     operands = context.qubits(segment)
     segment.finish()
-    check_arity(name, callee.num_qubits, len(operands), start, end)
+    check_numbers(context, callee, name, len(params), len(operands), start, end)
     _emit(context, callee, params, operands, start, segment.last_end)
+
+
+def modified_call(context: Context, segment: Segment) -> None:
+    """`ctrl @ x q[0], q[1];`."""
+    modifiers = read_modifiers(segment, context.scope, context.limits, version2=context.version2)
+    start, end = segment.start, segment.end
+    name = segment.expect("id", "a gate after the modifier")
+    callee = find_callee(context, name, start, end)
+    params = context.parameters(segment)
+    operands = [] if segment.kind == ";" else context.qubits(segment)
+    segment.finish()
+    if isinstance(callee, str) and callee in FOURIER:
+        operands = [Operand((qubit,), True, o.start, o.end) for o in operands for qubit in o.indices]
+    steps = expand(context, callee, name, params, len(operands), start, end, modifiers)
+    rows = broadcast(operands) if operands else [()]
+    context.builder.steps(modified(steps, modifiers, context.limits), rows, start, end)
+
+
+def expand(
+    context: Context,
+    callee: Callee,
+    name: str,
+    params: tuple[Parameter, ...],
+    qubits: int,
+    start: int,
+    end: int,
+    modifiers: Sequence[Modifier] = (),
+) -> list[Primitive]:
+    """Steps of a unitary callee, without its modifiers, on the positions 0, 1, ...
+
+    Args:
+        context: what the text's statements share.
+        callee: what is called.
+        name: its name as written.
+        params: its parameters.
+        qubits: operands as written, controls included.
+        start: offset of the name.
+        end: offset after it.
+        modifiers: modifiers before the name.
+
+    Raises:
+        Fault: when the numbers are wrong, a budget is exceeded, or the callee is not unitary.
+    """
+    width = qubits - num_controls(modifiers)
+    if isinstance(callee, Gate):
+        check_numbers(context, callee, name, len(params), qubits, start, end, modifiers)
+        return [Primitive(callee, params, tuple(range(width)))]
+    if isinstance(callee, Definition):
+        check_numbers(context, callee, name, len(params), qubits, start, end, modifiers)
+        return context.builder.substituted(callee, params, start, end)
+    if callee == "gphase":
+        _check_phase(params, width, start, end)
+        return [Primitive(None, params, ())]
+    if callee not in FOURIER:
+        hint = "only unitary words can be modified or stand in a gate body"
+        raise Fault("QASM305", f"{quoted(name)} is no unitary gate", start, end, hint=hint)
+    if params:
+        raise Fault("QASM214", f"{quoted(name)} takes no parameters", start, end, hint=f"write `{name} q;`")
+    if width < 1:
+        hint = f"write for example `{name} q[0], q[1];`"
+        raise Fault("QASM213", f"{quoted(name)} takes at least one qubit", start, end, hint=hint)
+    if fourier_size(width) > context.limits.gate_operations:
+        message = (
+            f"{quoted(name)} has more than {context.limits.gate_operations} operations (`gate_operations`)"
+        )
+        raise Fault("MESH101", message, start, end, fatal=True)
+    return fourier(width, inverse=callee == "iqft")
+
+
+def _check_phase(params: tuple[Parameter, ...], width: int, start: int, end: int) -> None:
+    if len(params) != 1:
+        hint = "write `gphase(pi/2);`"
+        raise Fault("QASM214", f"`gphase` takes 1 parameter, not {len(params)}", start, end, hint=hint)
+    if width:
+        hint = "write `gphase(pi/2);`, or name one qubit for each control"
+        raise Fault("QASM213", "`gphase` acts on no qubit but its controls", start, end, hint=hint)
 
 
 def _emit(
@@ -135,14 +229,16 @@ def _emit(
         for row in broadcast(operands):
             builder.gate(callee, params, row)
     else:
-        builder.definition(callee, params, broadcast(operands), start, end)
+        rows = broadcast(operands)
+        builder.reserve(len(callee.steps) * count, callee.operands * count, start, end)
+        builder.emit(builder.substituted(callee, params, start, end), rows, start, end)
 
 
 def _word(context: Context, segment: Segment, word: str, start: int, end: int) -> None:
     if word == "gphase":
         params = context.parameters(segment)
-        check_params(word, 1, len(params), start, end)
         segment.finish()
+        _check_phase(params, 0, start, end)
         context.builder.global_phase(params[0], start, end)
         if context.builder.conditioned_phase:
             context.warn("MESH153", start, end, "a conditioned global phase has no observable effect")
@@ -235,8 +331,14 @@ def _syndrome(context: Context, segment: Segment, start: int, end: int) -> None:
         target = context.operand(segment, "bit")
         bits = target.indices
         if len(set(bits)) != code.num_bits or len(bits) != code.num_bits:
-            message = f"the code {code.name} has {code.num_bits} checks, the target {len(bits)} bits"
-            raise Fault("MESH114", message, target.start, target.end)
+            message = f"the code {code.name} has {code.num_bits} checks, the target {len(bits)} bit{'s' * (len(bits) != 1)}"
+            raise Fault(
+                "MESH114",
+                message,
+                target.start,
+                target.end,
+                hint=f"name {code.num_bits} bits, as in `-> c[0:{code.num_bits - 1}]`",
+            )
     segment.finish()
     context.builder.reserve(1, len(qubits), start, end)
     context.builder.syndrome(qubits, bits)

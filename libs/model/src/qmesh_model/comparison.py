@@ -100,7 +100,8 @@ class ConditionReader:
             else:
                 break
         if depth or segment.kind != ")":
-            raise segment.unexpected("`)`")
+            hint = "compare with `==`" if segment.kind == "=" else "close the condition with `)`"
+            raise segment.unexpected("`)`", hint=hint)
         self._reduce(0)
         return self.values[0]
 

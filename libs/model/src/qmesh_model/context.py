@@ -27,6 +27,8 @@ class Context:
         bit_registers: declared classical registers.
         symbols: declared inputs.
         gate_operations: steps of all gate definitions.
+        iterations: passes of all loops so far.
+        reread: text that loops read again.
         warnings: code to the offsets of its first occurrence and its message.
     """
 
@@ -38,6 +40,8 @@ class Context:
     bit_registers: list[Register] = field(default_factory=list)
     symbols: list[str] = field(default_factory=list)
     gate_operations: int = 0
+    iterations: int = 0
+    reread: int = 0
     warnings: dict[str, tuple[int, int, str]] = field(default_factory=dict)
 
     @property
@@ -49,6 +53,11 @@ class Context:
         """Notes the first occurrence of a warning."""
         self.warnings.setdefault(code, (start, end, message))
 
+    def is_register(self, name: str) -> bool:
+        """Whether a name is a register, or was meant to be one."""
+        entry = self.scope.names.get(name)
+        return name in self.scope.broken or (entry is not None and entry.register is not None)
+
     def qubits(self, segment: Segment) -> list[Operand]:
         """Reads qubit operands separated by commas."""
         return read_operands(segment, self.scope, self.limits, version2=self.version2)
@@ -57,14 +66,20 @@ class Context:
         """Reads one operand."""
         return read_operand(segment, self.scope, self.limits, kind=kind, version2=self.version2)
 
-    def parameters(self, segment: Segment) -> tuple[Parameter, ...]:
-        """Reads an optional parenthesised list of parameters."""
+    def parameters(self, segment: Segment, scope: Scope | None = None) -> tuple[Parameter, ...]:
+        """Reads an optional parenthesised list of parameters; a gate body has a scope of its own."""
+        scope = scope or self.scope
+        opened = segment.start
         if not segment.accept("("):
             return ()
         found: list[Parameter] = []
         if segment.kind != ")":
-            found.append(read_parameter(segment, self.scope, self.limits, caret_is_power=self.version2))
+            found.append(read_parameter(segment, scope, self.limits, caret_is_power=self.version2))
             while segment.accept(","):
-                found.append(read_parameter(segment, self.scope, self.limits, caret_is_power=self.version2))
-        segment.expect(")", "`)`")
+                found.append(read_parameter(segment, scope, self.limits, caret_is_power=self.version2))
+        if segment.kind != ")":
+            fault = segment.unexpected("`)`", hint="close the parenthesis, or put `,` between parameters")
+            fault.other = (opened, opened + 1, "opened here")
+            raise fault
+        segment.take()
         return tuple(found)

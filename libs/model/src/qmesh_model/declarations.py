@@ -17,7 +17,7 @@ from qmesh_model.segments import Fault, Segment
 
 _INCLUDES: Final = {'"qelib1.inc"': gates.QELIB1, '"stdgates.inc"': gates.STDGATES}
 _CONST_TYPES: Final = frozenset({"int", "uint", "float", "angle"})
-_VERSIONS: Final = {"2.0": "2.0", "3": "3.0", "3.0": "3.0", "3.1": "3.1"}
+_VERSIONS: Final = {"2": "2.0", "2.0": "2.0", "3": "3.0", "3.0": "3.0", "3.1": "3.1"}
 
 
 def version(context: Context, segment: Segment) -> None:
@@ -33,6 +33,7 @@ def version(context: Context, segment: Segment) -> None:
             hint="write `OPENQASM 3.0;` or `OPENQASM 2.0;`",
         )
     context.version = _VERSIONS[text]
+    context.scope.old = context.version2
     segment.take()
     segment.finish()
 
@@ -68,7 +69,7 @@ def register_old(context: Context, segment: Segment) -> None:
     sized = segment.kind == "["
     try:
         if sized or context.version2:
-            segment.expect("[", "`[` and the size")
+            segment.expect("[", "`[` and the size", hint="write for example `qreg q[2];`")
             size = _size(context, segment, kind)
             segment.expect("]", "`]`")
         segment.finish()
@@ -103,6 +104,9 @@ def register_new(context: Context, segment: Segment) -> None:
     except Fault:
         context.scope.broken.update(t for k, t in zip(segment.kinds, segment.texts, strict=True) if k == "id")
         raise
+    if segment.kind == "[":
+        hint = f"the size comes first: `{kind}[2] {name};`"
+        raise segment.unexpected("`;`", hint=hint)
     if segment.kind == "=":
         _initial(context, segment, name, kind)
     segment.finish()
@@ -200,9 +204,36 @@ def input_(context: Context, segment: Segment) -> None:
     name, start, end = _typed_name(
         context, segment, {"float", "angle"}, "QASM315", "an input is float or angle"
     )
+    context.scope.broken.add(name)
     segment.finish()
     context.scope.declare(name, Declared("input", start, end, value=Expression.symbol(name)))
     context.symbols.append(name)
+
+
+def alias(context: Context, segment: Segment) -> None:
+    """`let a = q[0:1] ++ r;`: another name for elements of registers."""
+    _only3(context, segment)
+    segment.take()
+    start, end = segment.start, segment.end
+    name = segment.expect("id", "a name")
+    try:
+        segment.expect("=", "`=` and a register")
+        at = segment.start
+        entry = context.scope.lookup(segment.text)
+        kind = "bit" if entry is not None and entry.kind == "bit" else "qubit"
+        found = list(context.operand(segment, kind).indices)
+        while segment.accept("++"):
+            found += context.operand(segment, kind).indices
+        segment.finish()
+        if len(set(found)) != len(found):
+            hint = "an alias names each element once"
+            raise Fault("QASM307", "the alias names an element twice", at, segment.last_end, hint=hint)  # noqa: TRY301 - one handler notes the broken name
+        context.builder.reserve(0, len(found), at, segment.last_end)
+        register = Register(name, len(found), 0)
+        context.scope.declare(name, Declared(kind, start, end, register, elements=tuple(found)))
+    except Fault:
+        context.scope.broken.add(name)
+        raise
 
 
 def _only3(context: Context, segment: Segment) -> None:

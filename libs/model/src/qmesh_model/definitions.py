@@ -37,6 +37,7 @@ class Definition:
         num_qubits: operands.
         steps: flattened body.
         work: steps of all symbolic expressions in the body.
+        operands: operands of all steps together.
     """
 
     name: str
@@ -44,3 +45,4 @@ class Definition:
     num_qubits: int
     steps: tuple[Primitive, ...]
     work: int
+    operands: int

@@ -1,11 +1,25 @@
-"""What is wrong with a circuit: code, place, sentence, hint; drawn with its source line and a caret."""
+"""What is wrong with a circuit: code, place, sentence, hint; drawn with its source lines and carets, or as JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Final, Literal, NamedTuple
 
-MAX_DIAGNOSTICS = 20
+MAX_DIAGNOSTICS: Final = 20
+_WIDEST: Final = 120
+_BEFORE: Final = 60
+_CUT: Final = "..."
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """A second place that matters, with what is there; counted as in `Diagnostic`."""
+
+    line: int
+    column: int
+    end_column: int
+    label: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +33,41 @@ class Diagnostic:
     end_column: int
     hint: str = ""
     label: str = ""
+    related: tuple[Related, ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "code": self.code,
+            "message": self.message,
+            "line": self.line,
+            "column": self.column,
+            "end_column": self.end_column,
+            "label": self.label,
+            "hint": self.hint,
+            "related": [
+                {"line": r.line, "column": r.column, "end_column": r.end_column, "label": r.label}
+                for r in self.related
+            ],
+        }
+
+    @classmethod
+    def of_document(cls, document: Mapping[str, Any]) -> Diagnostic:
+        """A finding from its JSON."""
+        column = int(document["column"])
+        return cls(
+            code=str(document["code"]),
+            message=str(document["message"]),
+            line=int(document["line"]),
+            column=column,
+            end_column=int(document.get("end_column") or column + 1),
+            hint=str(document.get("hint") or ""),
+            label=str(document.get("label") or ""),
+            related=tuple(
+                Related(int(r["line"]), int(r["column"]), int(r["end_column"]), str(r["label"]))
+                for r in document.get("related") or ()
+            ),
+        )
 
 
 class CircuitError(Exception):
@@ -34,20 +83,63 @@ class CircuitError(Exception):
         self.message = str(self)
 
 
+class Row(NamedTuple):
+    """One drawn row: what it is, what stands in the margin, and the text."""
+
+    kind: Literal["title", "place", "source", "primary", "secondary", "hint", "gap"]
+    margin: str
+    text: str
+
+
+def drawn(text: str, diagnostic: Diagnostic, name: str = "circuit") -> list[Row]:
+    """A finding with its source lines, carets under its place, dashes under related ones."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    marks = [(diagnostic.line, diagnostic.column, diagnostic.end_column, diagnostic.label, True)]
+    marks += [(r.line, r.column, r.end_column, r.label, False) for r in diagnostic.related]
+    width = len(str(max(mark[0] for mark in marks)))
+    blank = " " * width
+    rows = [
+        Row("title", "", f"{diagnostic.code}: {diagnostic.message}"),
+        Row("place", f"{blank}-->", f"{name}:{diagnostic.line}:{diagnostic.column}"),
+        Row("gap", f"{blank} |", ""),
+    ]
+    before = 0
+    for line in sorted({mark[0] for mark in marks}):
+        if before and line > before + 1:
+            rows.append(Row("gap", _CUT, ""))
+        before = line
+        here = sorted((mark for mark in marks if mark[0] == line), key=lambda mark: not mark[4])
+        source, shift = _window(lines[line - 1] if 0 < line <= len(lines) else "", here[0][1])
+        rows.append(Row("source", f"{line:>{width}} |", source))
+        for _, column, end, label, primary in here:
+            start, stop = max(0, column - 1 - shift), max(column - shift, end - 1 - shift)
+            under = ("^" if primary else "-") * max(1, min(stop, len(source) + 1) - start)
+            if start <= len(source):
+                mark = " " * start + under + (f" {label}" if label else "")
+                rows.append(Row("primary" if primary else "secondary", f"{blank} |", mark))
+    if diagnostic.hint:
+        rows.append(Row("hint", f"{blank} = hint:", diagnostic.hint))
+    return rows
+
+
+def _window(source: str, column: int) -> tuple[str, int]:
+    """A source line as it can be shown, one character for each of its own, and how many are left out before."""
+    shown = "".join(c if c.isprintable() else (" " if c == "\t" else "\ufffd") for c in source)
+    if len(shown) <= _WIDEST:
+        return shown, 0
+    first = max(0, min(column - 1 - _BEFORE, len(shown) - _WIDEST))
+    part = shown[first : first + _WIDEST]
+    if first:
+        part = _CUT + part[len(_CUT) :]
+    return (part[: -len(_CUT)] + _CUT if first + _WIDEST < len(shown) else part), first
+
+
 def render(text: str, diagnostics: Sequence[Diagnostic], name: str = "circuit") -> str:
-    """Findings with their source lines and carets, as plain text."""
-    lines = text.splitlines()
-    parts = []
-    for item in diagnostics:
-        source = lines[item.line - 1] if 0 < item.line <= len(lines) else ""
-        gutter = " " * len(str(item.line))
-        pad = "".join("\t" if c == "\t" else " " for c in source[: item.column - 1])
-        caret = "^" * max(1, item.end_column - item.column)
-        label = f" {item.label}" if item.label else ""
-        parts.append(
-            f"{item.code}: {item.message}\n{gutter}--> {name}:{item.line}:{item.column}\n{gutter} |\n"
-            f"{item.line} | {source}\n{gutter} | {pad}{caret}{label}"
+    """Findings as plain text."""
+    parts = [
+        "\n".join(
+            f"{row.margin} {row.text}".rstrip() if row.margin else row.text for row in drawn(text, item, name)
         )
-        if item.hint:
-            parts[-1] += f"\n{gutter} = hint: {item.hint}"
+        for item in diagnostics
+    ]
     return "\n\n".join(parts) + "\n"

@@ -28,7 +28,7 @@ def measure(context: Context, segment: Segment) -> None:
                 end,
                 hint="write `measure q -> c;`" + ("" if context.version2 else " or `c = measure q;`"),
             )
-        raise segment.unexpected("`->`")
+        raise segment.unexpected("`->`", hint="write `measure q -> c;`")
     segment.take()
     target = context.operand(segment, "bit")
     segment.finish()
@@ -37,7 +37,19 @@ def measure(context: Context, segment: Segment) -> None:
 
 def assignment(context: Context, segment: Segment) -> None:
     """`c = measure q;`."""
+    name, begin, end = segment.text, segment.start, segment.end
+    entry = context.scope.names[name]
+    if entry.kind == "qubit":
+        raise Fault(
+            "QASM312",
+            f"{quoted(name)} is a qubit register; a statement does not begin with one",
+            begin,
+            end,
+            other=(entry.start, entry.end, "declared here"),
+            hint="gates change qubits: `x q[0];`, and `c[0] = measure q[0];` reads them",
+        )
     target = context.operand(segment, "bit")
+    written = "".join(segment.texts[: segment.at])
     start = segment.start
     segment.expect("=", "`=`")
     if segment.text != "measure":
@@ -46,7 +58,7 @@ def assignment(context: Context, segment: Segment) -> None:
             "a bit is written by measurement only",
             start,
             segment.end,
-            hint="write `c = measure q;`",
+            hint=f"write `{written[:40]} = measure {_source(context, segment)};`",
         )
     if context.version2:
         raise Fault(
@@ -54,6 +66,13 @@ def assignment(context: Context, segment: Segment) -> None:
         )
     measure_into(context, segment, target.indices, target.scalar, target.start, target.end)
     segment.finish()
+
+
+def _source(context: Context, segment: Segment) -> str:
+    """What was probably meant to be measured: the operand at the cursor, if it is a qubit."""
+    entry = context.scope.names.get(segment.text)
+    rest = "".join(segment.texts[segment.at :]).rstrip(";")
+    return rest[:40] if entry is not None and entry.kind == "qubit" else "q[0]"
 
 
 def measure_into(

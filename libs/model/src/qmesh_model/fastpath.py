@@ -6,6 +6,7 @@ Responsible for speed only: whatever is not plainly right is left to the parser,
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from qmesh_model import gates
@@ -14,19 +15,24 @@ from qmesh_model.circuit import Register, Span
 from qmesh_model.context import Context
 from qmesh_model.gates import Gate
 from qmesh_model.parameters import Parameter
-from qmesh_model.segments import Fault, Lexer
+from qmesh_model.segments import Fault, Lexer, Segment
 
-_OPERAND: Final = r"([A-Za-z_]\w*+)[ \t]*+\[[ \t]*+([0-9]{1,10})[ \t]*+\][ \t]*+"
+_OPERAND: Final = r"([A-Za-z_]\w*+)[ \t]*+\[[ \t]*+(?:([0-9]{1,10})|(-?\w++)[ \t]*+(?:([-+])[ \t]*+([0-9]{1,9})[ \t]*+)?+)[ \t]*+\][ \t]*+"
+_VALUE: Final = r"[^()\";{}\[\]\n]"
+_BLANK: Final = r"(?:[ \t\n]++|//[^\n]*+)*+"
 _STATEMENT: Final = re.compile(
-    rf"(?:[ \t\n]++|//[^\n]*+)*+([A-Za-z_]\w*+)[ \t]*+(?:\(([^()\";{{}}\[\]\n]*+)\)[ \t]*+)?+"
+    rf"{_BLANK}([A-Za-z_]\w*+)[ \t]*+(?:\(((?:{_VALUE}++|\({_VALUE}*+\))*+)\)[ \t]*+)?+"
     rf"{_OPERAND}(?:,[ \t]*+{_OPERAND})?+(?:,[ \t]*+{_OPERAND})?+;",
     re.ASCII,
 )
 _MEASURE: Final = re.compile(
-    rf"(?:[ \t\n]++|//[^\n]*+)*+measure[ \t]++{_OPERAND}->[ \t]*+{_OPERAND};",
+    rf"{_BLANK}(?:measure[ \t]++{_OPERAND}->[ \t]*+{_OPERAND}|{_OPERAND}=[ \t]*+measure[ \t]++{_OPERAND});",
     re.ASCII,
 )
-_UNKNOWN: Final = (None, 0)
+_PARTS: Final = 5
+_KEPT: Final = 1_000
+_RUN: Final = 2_000
+"""Statements after which the parser looks at the clock."""
 
 
 class FastPath:
@@ -36,13 +42,14 @@ class FastPath:
         scope_changed: names may have changed since the last run.
     """
 
-    __slots__ = ("_callees", "_context", "_lexer", "_params", "_registers", "scope_changed")
+    __slots__ = ("_callees", "_context", "_lexer", "_params", "_registers", "_texts", "scope_changed")
 
     def __init__(self, lexer: Lexer, context: Context) -> None:
         self._lexer = lexer
         self._context = context
         self._callees: dict[str, Gate | None] = {}
         self._params: dict[str, tuple[Parameter, ...] | None] = {}
+        self._texts: dict[str, Segment | None] = {}
         self._registers: dict[str, Register] = {}
         self.scope_changed = True
 
@@ -54,7 +61,7 @@ class FastPath:
         if self.scope_changed:
             self._refresh()
         count = 0
-        while True:
+        while count < _RUN:
             found = _STATEMENT.match(lexer.text, lexer.position)
             if found is None:
                 found = _MEASURE.match(lexer.text, lexer.position)
@@ -64,18 +71,59 @@ class FastPath:
                 return count
             lexer.position = found.end()
             count += 1
+        return count
+
+    def forget(self) -> None:
+        """Names have been hidden or uncovered, which their number does not show."""
+        self.scope_changed = True
+        self._registers = {}
+
+    def forget_values(self) -> None:
+        """Values of names have changed."""
+        self._params.clear()
+
+    def one(self, segment: Segment) -> bool:
+        """Emits the gate at a segment's cursor, if it is plain."""
+        if self.scope_changed:
+            self._refresh()
+        found = _STATEMENT.match(self._lexer.text, segment.start)
+        return found is not None and found.end() == self._lexer.position and self._gate(found)
 
     def _refresh(self) -> None:
         self.scope_changed = False
         self._callees.clear()
         self._params.clear()
         names = self._context.scope.names
-        if len(self._registers) != len(self._context.qubit_registers) + len(self._context.bit_registers):
+        if not self._registers or len(self._registers) != len(self._context.qubit_registers) + len(
+            self._context.bit_registers
+        ):
             self._registers = {
                 ("" if entry.kind == "qubit" else "=") + name: entry.register
                 for name, entry in names.items()
-                if entry.register is not None and not entry.scalar
+                if entry.register is not None and entry.elements is None and not entry.scalar
             }
+
+    def _index(self, parts: Sequence[str | None], size: int) -> int:
+        """An index, counted from 0; -1 when the parser had better look at it."""
+        _, digits, name, sign, number = parts
+        if digits is not None:
+            value = int(digits)
+        else:
+            if name is None or self._context.version2:
+                return -1
+            if name[0] == "-":
+                if sign is not None or not name[1:].isdigit():
+                    return -1
+                value = size - int(name[1:])
+            else:
+                entry = self._context.scope.names.get(name)
+                if entry is None or entry.kind != "const" or not isinstance(entry.value, int):
+                    return -1
+                value = entry.value
+                if number is not None:
+                    value += int(number) if sign == "+" else -int(number)
+                value = value + size if value < 0 else value
+        return value if 0 <= value < size else -1
 
     def _callee(self, name: str) -> Gate | None:
         scope = self._context.scope
@@ -87,18 +135,22 @@ class FastPath:
         return gate
 
     def _gate(self, found: re.Match[str]) -> bool:
-        name, text, r0, i0, r1, i1, r2, i2 = found.groups()
+        groups = found.groups()
+        name, text = groups[0], groups[1]
         gate = self._callees.get(name) or (None if name in self._callees else self._callee(name))
         if gate is None:
             return False
         registers = self._registers
         qubits = []
-        for register_name, digits in ((r0, i0), (r1, i1), (r2, i2)):
+        for at in range(2, len(groups), _PARTS):
+            register_name = groups[at]
             if register_name is None:
                 break
             register = registers.get(register_name)
-            index = int(digits)
-            if register is None or index >= register.size:
+            if register is None:
+                return False
+            index = self._index(groups[at : at + _PARTS], register.size)
+            if index < 0:
                 return False
             qubits.append(register.offset + index)
         if len(qubits) != gate.num_qubits or len(set(qubits)) != len(qubits):
@@ -117,14 +169,18 @@ class FastPath:
         return True
 
     def _measure(self, found: re.Match[str]) -> bool:
-        qubit_register, bit_register = self._registers.get(found[1]), self._registers.get("=" + found[3])
-        qubit, bit = int(found[2]), int(found[4])
-        if (
-            qubit_register is None
-            or bit_register is None
-            or qubit >= qubit_register.size
-            or bit >= bit_register.size
-        ):
+        groups = found.groups()
+        if groups[0] is not None:
+            source, target = groups[:_PARTS], groups[_PARTS : 2 * _PARTS]
+        elif self._context.version2:
+            return False
+        else:
+            target, source = groups[2 * _PARTS : 3 * _PARTS], groups[3 * _PARTS :]
+        qubit_register, bit_register = self._registers.get(source[0]), self._registers.get("=" + target[0])
+        if qubit_register is None or bit_register is None:
+            return False
+        qubit, bit = self._index(source, qubit_register.size), self._index(target, bit_register.size)
+        if qubit < 0 or bit < 0:
             return False
         builder = self._context.builder
         start, end = found.end() - len(found[0].lstrip()), found.end()
@@ -137,22 +193,33 @@ class FastPath:
     def _parameters(self, text: str) -> tuple[Parameter, ...] | None:
         """Values of a parameter list; None when the parser had better look at it."""
         context = self._context
+        segment = self._texts[text] if text in self._texts else self._tokens(text)
         values: tuple[Parameter, ...] | None = None
-        if "//" not in text and "/*" not in text and text.strip():
-            segment = Lexer(text + ";", context.limits).segment()
-            if segment is not None and segment.fault is None:
-                found: list[Parameter] = []
-                try:
-                    while True:
-                        found.append(
-                            read_parameter(
-                                segment, context.scope, context.limits, caret_is_power=context.version2
-                            )
+        if segment is not None:
+            segment.at = 0
+            found: list[Parameter] = []
+            try:
+                while True:
+                    found.append(
+                        read_parameter(
+                            segment, context.scope, context.limits, caret_is_power=context.version2
                         )
-                        if not segment.accept(","):
-                            break
-                    values = tuple(found) if segment.kind == ";" else None
-                except Fault:
-                    values = None
+                    )
+                    if not segment.accept(","):
+                        break
+                values = tuple(found) if segment.kind == ";" else None
+            except Fault:
+                values = None
         self._params[text] = values
         return values
+
+    def _tokens(self, text: str) -> Segment | None:
+        """Tokens of a parameter list, kept while they are few: a loop reads the same text again."""
+        segment = None
+        if "//" not in text and "/*" not in text and text.strip():
+            segment = Lexer(text + ";", self._context.limits).segment()
+            if segment is not None and (segment.fault is not None or segment.kinds[-1] != ";"):
+                segment = None
+        if self._lexer.repeating and len(self._texts) < _KEPT:
+            self._texts[text] = segment
+        return segment

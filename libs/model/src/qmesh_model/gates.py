@@ -114,7 +114,8 @@ _ENTRIES: Final = (
     _ctrl("crz", m.rz, 1),
     _ctrl("cp", m.phase, 1),
     _ctrl("cu3", m.u, 3),
-    _entry("cu", 2, 4, m.cu, 1),
+    *(_ctrl(name, m.phased_u, 4, k) for k, name in enumerate(("cu", "c2u", "c3u", "c4u"), 1)),
+    *(_ctrl(name, m.phase, 1, k) for k, name in enumerate(("c2p", "c3p", "c4p"), 2)),
     _ctrl("ccx", lambda: m.X, 0, 2),
     _ctrl("ccz", lambda: m.Z, 0, 2),
     _ctrl("cswap", lambda: m.SWAP, 0, 1, 2),
@@ -292,7 +293,10 @@ _SELF_ADJOINT: Final = frozenset(
 )
 _PAIRS: Final = {"s": "sdg", "t": "tdg", "sx": "sxdg", "cs": "csdg"}
 _ADJOINT_NAME: Final = _PAIRS | {inverse: name for name, inverse in _PAIRS.items()}
-_NEGATED: Final = frozenset(["p", "rx", "ry", "rz", "rxx", "ryy", "rzz", "crx", "cry", "crz", "cp"])
+_NEGATED: Final = frozenset(
+    ["p", "rx", "ry", "rz", "rxx", "ryy", "rzz", "crx", "cry", "crz", "cp", "c2p", "c3p", "c4p"]
+)
+_PHASED: Final = frozenset(["cu", "c2u", "c3u", "c4u"])
 _Q: Final = math.pi / 2
 _FIXED_ADJOINTS: Final[Mapping[str, tuple[Step, ...]]] = {
     "csx": (("cu", (_Q, _Q, -_Q, -_Q / 2), (0, 1)),),
@@ -322,7 +326,7 @@ def adjoint(name: str, params: tuple[Parameter, ...] = ()) -> tuple[Step, ...]: 
     if name in {"u", "cu3"}:
         theta, phi, lam = _negated(name, params)[1]
         return ((name, (theta, lam, phi), operands),)
-    if name == "cu":
+    if name in _PHASED:
         theta, phi, lam, gamma = _negated(name, params)[1]
         return ((name, (theta, lam, phi, gamma), operands),)
     if name == "u2":

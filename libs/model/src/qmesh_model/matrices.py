@@ -99,10 +99,9 @@ def rzz(theta: float) -> Matrix:
     return ((even, 0, 0, 0), (0, odd, 0, 0), (0, 0, odd, 0), (0, 0, 0, even))
 
 
-def cu(theta: float, phi: float, lam: float, gamma: float) -> Matrix:
-    """Controlled e^(i gamma) U(theta, phi, lambda)."""
-    factor = cmath.exp(1j * gamma)
-    return control(tuple(tuple(factor * value for value in row) for row in u(theta, phi, lam)))
+def phased_u(theta: float, phi: float, lam: float, gamma: float) -> Matrix:
+    """e^(i gamma) U(theta, phi, lambda)."""
+    return scale(u(theta, phi, lam), cmath.exp(1j * gamma))
 
 
 def control(matrix: Matrix, controls: int = 1) -> Matrix:
@@ -123,6 +122,11 @@ def multiply(left: Matrix, right: Matrix) -> Matrix:
         tuple(sum((a * b for a, b in zip(row, column, strict=True) if a and b), 0j) for column in columns)
         for row in left
     )
+
+
+def scale(matrix: Matrix, factor: complex) -> Matrix:
+    """The matrix times a number."""
+    return tuple(tuple(factor * value for value in row) for row in matrix)
 
 
 def dagger(matrix: Matrix) -> Matrix:

@@ -55,7 +55,7 @@ def read_operand(
     if register is None:
         raise segment.unexpected("a register")
     if segment.kind != "[":
-        whole = tuple(range(register.offset, register.offset + register.size))
+        whole = entry.elements or tuple(range(register.offset, register.offset + register.size))
         return Operand(whole, entry.scalar, start, end)
     if entry.scalar:
         raise Fault(
@@ -69,8 +69,12 @@ def read_operand(
     segment.take()
     reader = _Indices(segment, scope, limits, register, entry, version2=version2)
     indices, scalar = reader.read()
-    segment.expect("]", "`]`")
-    return Operand(tuple(register.offset + i for i in indices), scalar, start, segment.last_end)
+    segment.expect("]", "`]`", hint="close the index with `]`")
+    if entry.elements is not None:
+        found = tuple([entry.elements[i] for i in indices])
+    else:
+        found = tuple([register.offset + i for i in indices])
+    return Operand(found, scalar, start, segment.last_end)
 
 
 class _Indices:
@@ -130,7 +134,8 @@ class _Indices:
                 start,
                 self.segment.last_end,
                 other=(self.entry.start, self.entry.end, "declared here"),
-                hint=f"indices run from 0 to {size - 1}",
+                hint=f"indices run from 0 to {size - 1}"
+                + ("; OpenQASM 2 has no negative ones" if value < 0 and self.version2 else ""),
             )
         return value % size
 
@@ -153,7 +158,9 @@ class _Indices:
             segment.take()
             step, last = 1 if last is None else last, (None if segment.kind == "]" else self._bound())
         if step == 0:
-            raise Fault("QASM215", "the step of a range is not 0", start, segment.last_end)
+            raise Fault(
+                "QASM215", "the step of a range is not 0", start, segment.last_end, hint="write `[0:2:6]`"
+            )
         low = (0 if step > 0 else size - 1) if first is None else first
         high = (size - 1 if step > 0 else 0) if last is None else (last + size if last < 0 else last)
         if not 0 <= high < size:

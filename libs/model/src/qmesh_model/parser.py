@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -20,11 +21,14 @@ from qmesh_model.circuit import Circuit, Comparison, Condition, Kind, Logical, R
 from qmesh_model.comparison import ConditionReader
 from qmesh_model.conditions import ConditionTooLarge, joined
 from qmesh_model.context import Context
-from qmesh_model.diagnostics import CircuitError, Diagnostic
+from qmesh_model.diagnostics import CircuitError, Diagnostic, Related
 from qmesh_model.fastpath import FastPath
+from qmesh_model.findings import CODES
 from qmesh_model.limits import DEFAULT_LIMITS, Limits
+from qmesh_model.loops import Loop, begin_pass, read_head
+from qmesh_model.modifiers import WORDS
 from qmesh_model.quoting import quoted
-from qmesh_model.refusals import REFUSED, refuse
+from qmesh_model.refusals import REFUSED, declared, refuse
 from qmesh_model.segments import Fault, Lexer, Segment
 
 type _Statement = Callable[[Context, Segment], None]
@@ -37,12 +41,25 @@ _STATEMENTS: Final[dict[str, _Statement]] = {
     "bit": declarations.register_new,
     "const": declarations.constant,
     "input": declarations.input_,
+    "let": declarations.alias,
     "measure": effects.measure,
     "reset": effects.reset,
     "barrier": effects.barrier,
     "delay": effects.delay,
 }
-_DECLARING: Final = frozenset({"include", "qreg", "creg", "qubit", "bit", "const", "input", "gate"})
+_DECLARING: Final = frozenset({"include", "qreg", "creg", "qubit", "bit", "const", "input", "let", "gate"})
+_IGNORABLE: Final = {
+    "@": ("QASM309", "MESH155"),
+    "#": ("QASM308", "MESH154"),
+    "pragma": ("QASM308", "MESH154"),
+}
+_GUARDS: Final = frozenset({"if", "else", "for"})
+_DECLARATION: Final = (
+    r"\b(?:gate|qubit|bit|qreg|creg|const|input|let)\b[^;{{}}()=\n]{{0,80}}?(?<!\w)({})(?!\w)"
+)
+_ELSE: Final = re.compile(r"else\b")
+_CLOCK: Final = 16
+"""Segments between two looks at the clock."""
 _NEVER_CLOSED: Final = "the block is not closed"
 
 
@@ -56,13 +73,19 @@ class _If:
 
 @dataclass(slots=True)
 class _Block:
-    """An open `{`: kind "if", "gate" or "skip", and what holds again after its `}`."""
+    """An open `{`: kind "if", "for", "gate" or "skip", and what holds again after its `}`."""
 
     kind: str
     start: int
     condition: Condition | None
     waiting: list[_If] = field(default_factory=list)
     body: Body | None = None
+    loop: Loop | None = None
+
+    @property
+    def single(self) -> bool:
+        """A loop over one statement, which no `}` ends."""
+        return self.loop is not None and self.loop.single
 
 
 class _Abort(Exception):  # noqa: N818 - ends the reading, is no error of its own
@@ -81,6 +104,8 @@ class _Parser:
         self.blocks: list[_Block] = []
         self.waiting: list[_If] = []
         self.fast = FastPath(self.lexer, self.context)
+        self.segments = 0
+        self.deadline = time.thread_time() + limits.cpu_seconds
 
     def run(self) -> Circuit:
         """Reads everything.
@@ -100,17 +125,30 @@ class _Parser:
 
     def _run(self) -> None:
         while True:
-            plain = not self.blocks or self.blocks[-1].kind == "if"
+            plain = not self.blocks or (self.blocks[-1].kind in {"if", "for"} and not self.blocks[-1].single)
             if plain and self.fast.run():
                 self.waiting.clear()
             segment = self.lexer.segment()
             if segment is None:
                 break
             try:
+                self._check_time(segment)
+                if self._is_ignored(segment):
+                    continue
                 self._segment(segment)
+                self._finish_single()
             except Fault as fault:
                 self._recover(segment, fault)
+                self._finish_single()
         self._end()
+
+    def _check_time(self, segment: Segment) -> None:
+        self.segments += 1
+        if self.segments % _CLOCK == 1 and time.thread_time() > self.deadline:
+            message = (
+                f"reading takes more than {self.limits.cpu_seconds:g} s of processor time (`cpu_seconds`)"
+            )
+            raise Fault("MESH120", message, segment.start, segment.end, fatal=True)
 
     def _end(self) -> None:
         at = len(self.lexer.text.rstrip())
@@ -128,8 +166,49 @@ class _Parser:
                 Fault("MESH115", "the text declares no qubit", max(0, at - 1), max(1, at), hint=hint)
             )
 
+    def _is_ignored(self, segment: Segment) -> bool:
+        """A pragma or an annotation: refused, or noted and its line skipped, whatever else stands in the line."""
+        if segment.kind not in {"@", "#"} and segment.text != "pragma":
+            return False
+        if self.blocks and self.blocks[-1].kind == "skip":
+            return False
+        if segment.kind == "#" and segment.texts[1] != "pragma":
+            hint = "comments begin with `//`"
+            raise Fault("QASM200", "unexpected character `#`", segment.start, segment.end, hint=hint)
+        code, warning = _IGNORABLE[segment.text]
+        what = "annotations are" if segment.kind == "@" else "pragmas are"
+        if self.limits.annotations == "refuse" or not self.context.version:
+            raise Fault(code, f"{what} not supported", segment.start, segment.end, hint="remove the line")
+        self.context.warn(warning, segment.start, segment.end, f"{what} ignored")
+        self.lexer.next_line(segment.start)
+        return True
+
+    def _finish_single(self) -> None:
+        """Ends the passes of loops whose only statement is complete."""
+        while self.blocks and self.blocks[-1].single:
+            loop = self.blocks[-1].loop
+            if loop is None or loop.fresh:
+                return
+            if self.waiting and _ELSE.match(self.lexer.text, self.lexer.skip_blank()):
+                return
+            self._next_pass(self.blocks.pop(), loop)
+
+    def _next_pass(self, block: _Block, loop: Loop) -> None:
+        """Reads a loop's body again, or goes on after it."""
+        self.fast.forget_values()
+        if begin_pass(self.context, loop, self.lexer.position):
+            self.lexer.position = loop.body
+            self.blocks.append(block)
+            self.waiting = []
+        else:
+            self.builder.condition = block.condition
+            self.waiting = block.waiting
+            self.fast.forget()
+            self.lexer.repeating = any(outer.loop is not None for outer in self.blocks)
+
     def _segment(self, segment: Segment) -> None:
-        self.fast.scope_changed = True
+        if self.blocks and (loop := self.blocks[-1].loop) is not None:
+            loop.fresh = False
         if self.blocks and self.blocks[-1].kind == "skip":
             self._skipped(segment)
             return
@@ -150,8 +229,8 @@ class _Parser:
     def _in_body(self, body: Body, segment: Segment) -> None:
         if segment.kind == ";" and len(segment.kinds) == 1:
             return
-        if segment.text in REFUSED or segment.kind == "@":
-            raise self._refusal(segment)
+        if segment.text in REFUSED:
+            raise refuse(segment)
         body_statement(self.context, body, segment)
 
     def _first(self, segment: Segment) -> None:
@@ -165,21 +244,30 @@ class _Parser:
         self.context.version = "2.0" if segment.text in {"qreg", "creg"} else "3.0"
         fault = _no_version(segment.start, segment.end)
         if segment.text.lower() == "openqasm":
-            fault = Fault("QASM204", "the version line is written `OPENQASM`", segment.start, segment.end)
+            fault = Fault(
+                "QASM204",
+                "the version line is written `OPENQASM`",
+                segment.start,
+                segment.end,
+                hint="write `OPENQASM 3.0;`",
+            )
             self._recover(segment, fault)
             return
         self._report(fault)
         self._segment(segment)
 
     def _statement(self, segment: Segment) -> None:
-        """One statement, with any number of `if (...)` and `else` before it."""
-        outer = self.builder.condition
+        """One statement, with any number of `if (...)`, `else` and `for ...` before it."""
+        outer, depth = self.builder.condition, len(self.blocks)
         if segment.text != "else":
             self.waiting.clear()
         ifs: list[_If] = []
         base = outer
         try:
-            while segment.text in {"if", "else"} and segment.kind == "id":
+            while segment.text in _GUARDS and segment.kind == "id":
+                if segment.text == "for":
+                    self._loop(segment, ifs, outer, base)
+                    return
                 base = self._guard(segment, base, ifs)
             self.builder.condition = base
             if segment.kind == "{":
@@ -187,12 +275,45 @@ class _Parser:
                 return
             if segment.kind == ";" and not ifs and len(segment.kinds) == 1:
                 return
-            self._plain(segment)
+            if not ifs or not self.fast.one(segment):
+                self._plain(segment)
         finally:
-            if not (self.blocks and self.blocks[-1].start == segment.starts[-1]):
+            if len(self.blocks) == depth:
                 self.builder.condition = outer
                 self.waiting += ifs
-        self.builder.condition = outer
+
+    def _loop(
+        self, segment: Segment, ifs: list[_If], outer: Condition | None, base: Condition | None
+    ) -> None:
+        """The head of a loop, and its first pass."""
+        at = segment.start
+        loop = read_head(self.context, segment)
+        if not segment.kind:
+            raise segment.unexpected("a statement after the head of the loop")
+        self._check_nesting(at, at + 3)
+        loop.hidden = self.context.scope.names.get(loop.name)
+        loop.single = segment.kind != "{"
+        loop.body = segment.start + (0 if loop.single else 1)
+        block = _Block("for", at, outer, [*self.waiting, *ifs], loop=loop)
+        self.waiting = []
+        self.lexer.position = loop.body
+        self.fast.forget()
+        self.lexer.repeating = True
+        if begin_pass(self.context, loop):
+            self.builder.condition = base
+            self.blocks.append(block)
+        elif loop.single:
+            raise Fault(
+                "QASM306", "the range is empty", at, loop.end, hint="put the body in braces, or remove it"
+            )
+        else:
+            self.waiting = block.waiting
+            self.blocks.append(_Block("skip", at, outer, block.waiting))
+
+    def _check_nesting(self, start: int, end: int) -> None:
+        if len(self.blocks) >= self.limits.nesting:
+            message = f"blocks are nested too deeply; `nesting` allows {self.limits.nesting}"
+            raise Fault("MESH104", message, start, end, fatal=True)
 
     def _guard(self, segment: Segment, base: Condition | None, ifs: list[_If]) -> Condition | None:
         """Reads one `if (...)` or `else`; the condition that holds after it."""
@@ -203,7 +324,13 @@ class _Parser:
             )
         if segment.take() == "else":
             if ifs or not self.waiting:
-                raise Fault("QASM202", "`else` follows no `if`", start, end)
+                raise Fault(
+                    "QASM202",
+                    "`else` follows no `if`",
+                    start,
+                    end,
+                    hint="`else` stands directly after the body of its `if`",
+                )
             before = self.waiting.pop()
             return self._both(before.outer, before.own.negated() if before.own else None, start, end)
         own = self._condition(segment, start, end)
@@ -220,7 +347,7 @@ class _Parser:
 
     def _condition(self, segment: Segment, start: int, end: int) -> Condition:
         first = segment.at
-        segment.expect("(", "`(` after `if`")
+        segment.expect("(", "`(` after `if`", hint="write `if (c == 1) x q[0];`")
         condition = ConditionReader(segment, self.context.scope, self.limits, self.builder).read()
         segment.expect(")", "`)`")
         if self.context.version2:
@@ -254,16 +381,18 @@ class _Parser:
             )
         if self.builder.condition is outer and not ifs and len(segment.kinds) == 1:
             raise segment.unexpected("a statement before `{`")
-        if len(self.blocks) >= self.limits.nesting:
-            message = f"blocks are nested too deeply; `nesting` allows {self.limits.nesting}"
-            raise Fault("MESH104", message, start, start + 1, fatal=True)
+        self._check_nesting(start, start + 1)
         self.blocks.append(_Block("if", start, outer, [*self.waiting, *ifs]))
         self.waiting = []
 
     def _plain(self, segment: Segment) -> None:
         text, kind = segment.text, segment.kind
-        if kind in {"@", "#", "$"} or (kind == "id" and text in REFUSED and not self._is_gate(text)):
-            raise self._refusal(segment)
+        if kind == "$":
+            hint = "declare `qubit[n] q;`"
+            raise Fault("QASM318", "physical qubits are not supported", segment.start, segment.end, hint=hint)
+        if kind == "id" and text in REFUSED and not self._is_gate(text):
+            self.context.scope.broken |= declared(segment)
+            raise refuse(segment)
         if kind != "id":
             raise segment.unexpected("a statement")
         if text in _DECLARING and (self.blocks or self.builder.condition is not None):
@@ -274,6 +403,8 @@ class _Parser:
                 segment.end,
                 hint="move it to the top level",
             )
+        if text in _DECLARING:
+            self.fast.scope_changed = True
         if text == "gate":
             body = open_body(self.context, segment)
             self.blocks.append(_Block("gate", segment.starts[-1], self.builder.condition, body=body))
@@ -283,8 +414,11 @@ class _Parser:
             self._span(segment)
             entry = self.context.scope.names.get(text)
             handler = _STATEMENTS.get(text)
-            if handler is None:
-                handler = effects.assignment if entry is not None and entry.kind == "bit" else calls.call
+            if text in WORDS:
+                handler = calls.modified_call
+            elif handler is None:
+                assigned = entry is not None and entry.kind in {"bit", "qubit"}
+                handler = effects.assignment if assigned else calls.call
             handler(self.context, segment)
             if segment.kinds[-1] != ";":
                 raise segment.unexpected("`;`")
@@ -299,56 +433,39 @@ class _Parser:
         stop = self.lexer.text.find("\n", segment.start, last)
         self.builder.span = Span(line, column, column + (last if stop < 0 else stop) - segment.start)
 
-    def _refusal(self, segment: Segment) -> Fault:
-        if segment.kind == "id":
-            return refuse(segment)
-        if segment.kind == "@":
-            return Fault(
-                "QASM309", "annotations are not supported", segment.start, segment.end, hint="remove the line"
-            )
-        if segment.kind == "#":
-            return Fault(
-                "QASM308", "`#pragma` is not supported", segment.start, segment.end, hint="remove the line"
-            )
-        return Fault(
-            "QASM318",
-            "physical qubits are not supported",
-            segment.start,
-            segment.end,
-            hint="declare `qubit[n] q;`",
-        )
-
     def _close(self, segment: Segment) -> None:
         if not self.blocks:
             raise Fault("QASM207", "this `}` closes nothing", segment.start, segment.end)
+        if self.blocks[-1].single:
+            raise segment.unexpected("a statement after the head of the loop")
         block = self.blocks.pop()
+        if block.loop is not None:
+            self._next_pass(block, block.loop)
+            return
         self.builder.condition = block.condition
         self.waiting = block.waiting
         if block.body is not None:
             close_body(self.context, block.body)
+            self.fast.scope_changed = True
 
     def _skipped(self, segment: Segment) -> None:
         last = segment.kinds[-1]
         if last == "}":
             self._close(segment)
         elif last == "{":
-            if len(self.blocks) >= self.limits.nesting:
-                raise Fault(
-                    "MESH104",
-                    f"blocks are nested too deeply; `nesting` allows {self.limits.nesting}",
-                    segment.starts[-1],
-                    segment.starts[-1] + 1,
-                    fatal=True,
-                )
+            self._check_nesting(segment.starts[-1], segment.starts[-1] + 1)
             self.blocks.append(_Block("skip", segment.starts[-1], self.builder.condition))
 
     def _recover(self, segment: Segment, fault: Fault) -> None:
         """Notes a fault and finds the place to go on from: after `;`, into or out of a block, or the next line."""
-        if self.blocks and self.blocks[-1].body is not None:
-            self.blocks[-1].body.broken = True
+        for block in self.blocks:
+            if block.loop is not None:
+                block.loop.stop()
+            if block.body is not None:
+                block.body.broken = True
         self._report(fault)
         last, start = segment.kinds[-1], segment.starts[-1]
-        if fault.code in {"QASM308", "QASM309"}:
+        if fault.code in {"QASM308", "QASM309"} or self.lexer.text[fault.start : fault.end] == "#":
             self.lexer.next_line(fault.start)
             return
         if last == "{" and not (self.blocks and self.blocks[-1].start == start):
@@ -362,6 +479,8 @@ class _Parser:
 
     def _report(self, fault: Fault) -> None:
         if fault.code:
+            if fault.code in {"QASM210", "QASM212"}:
+                self._find_later(fault)
             line, column = self.lexer.locate(fault.start)
             stop = self.lexer.text.find("\n", fault.start, fault.end)
             end = fault.end if stop < 0 else stop
@@ -374,18 +493,34 @@ class _Parser:
                     column + max(1, end - fault.start),
                     label=fault.label,
                     hint=self._hint(fault),
+                    related=self._related(fault),
                 )
             )
         if fault.fatal or len(self.diagnostics) >= self.limits.diagnostics:
             raise _Abort
 
     def _hint(self, fault: Fault) -> str:
-        """The hint, and where the second place is."""
+        hint = fault.hint or CODES[fault.code].hint
+        if fault.code == "QASM215" and any(block.loop is not None for block in self.blocks):
+            return f"{hint}; a loop's range includes both ends"
+        return hint
+
+    def _find_later(self, fault: Fault) -> None:
+        """A name that is declared further down: says so, and where."""
+        name = self.lexer.text[fault.start : fault.end]
+        found = re.compile(_DECLARATION.format(re.escape(name))).search(self.lexer.text, fault.end)
+        if found is not None:
+            fault.hint = "declare it before it is used"
+            fault.other = (*found.span(1), "declared here, too late")
+
+    def _related(self, fault: Fault) -> tuple[Related, ...]:
+        """The second place."""
         if fault.other is None:
-            return fault.hint
-        line, column = self.lexer.locate(fault.other[0])
-        second = f"{fault.other[2]}: line {line}, column {column}"
-        return f"{fault.hint}; {second}" if fault.hint else second
+            return ()
+        start, end, label = fault.other
+        line, column = self.lexer.locate(start)
+        stop = self.lexer.text.find("\n", start, end)
+        return (Related(line, column, column + max(1, (end if stop < 0 else stop) - start), label),)
 
     def _warnings(self) -> list[Diagnostic]:
         found = []

@@ -20,13 +20,6 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "stretch": ("QASM304", "use `delay` with a number"),
     "duration": ("QASM304", "use `delay` with a number"),
     "durationof": ("QASM304", "use `delay` with a number"),
-    "ctrl": ("QASM305", "name the controlled gate itself, for example `cx` or `ccz`"),
-    "negctrl": ("QASM305", "write `x` on the control before and after the controlled gate"),
-    "inv": ("QASM305", "name the inverse gate itself, for example `sdg`"),
-    "pow": ("QASM305", "repeat the gate, or name its power"),
-    "for": ("QASM306", "write the repetitions out"),
-    "let": ("QASM307", "write the elements themselves"),
-    "pragma": ("QASM308", "remove the pragma"),
     "output": ("QASM311", "all bit registers are output"),
     "switch": ("QASM313", "use `if` and `else`"),
     "case": ("QASM313", "use `if` and `else`"),
@@ -42,6 +35,17 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
 
 REFUSED: Final = frozenset(_WORDS)
 """First words of the statements that are refused by name."""
+
+
+def declared(segment: Segment) -> set[str]:
+    """Names that a refused statement would have declared; using them is no further error."""
+    found = set()
+    for kind, text in list(zip(segment.kinds, segment.texts, strict=True))[1:]:
+        if kind in {"=", "{", ";"}:
+            break
+        if kind == "id":
+            found.add(text)
+    return found
 
 
 def refuse(segment: Segment) -> Fault:

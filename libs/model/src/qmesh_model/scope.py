@@ -89,6 +89,7 @@ KEYWORDS: Final = frozenset(
 """Words that no declaration may take."""
 
 _SUGGESTIONS: Final = 200
+_SHORT: Final = 20
 _KINDS: Final = {
     "qubit": "a qubit register",
     "bit": "a bit register",
@@ -112,6 +113,7 @@ class Declared:
         scalar: declared without a size.
         value: of a constant (int or float) or an input; position of a formal qubit.
         definition: of a gate.
+        elements: of an alias, in the circuit.
     """
 
     kind: str
@@ -121,6 +123,7 @@ class Declared:
     scalar: bool = False
     value: Parameter | int = 0
     definition: Definition | None = None
+    elements: tuple[int, ...] | None = None
 
 
 @dataclass(slots=True)
@@ -132,12 +135,14 @@ class Scope:
         library: names that the includes declared.
         broken: names whose declaration was faulty; using them is no further error.
         outer: scope around a gate body.
+        old: the text is OpenQASM 2.
     """
 
     names: dict[str, Declared] = field(default_factory=dict)
     library: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)
     outer: Scope | None = None
+    old: bool = False
 
     def lookup(self, name: str) -> Declared | None:
         """The declaration of a name, or None; a gate body sees constants and gates of the text around it."""
@@ -182,7 +187,7 @@ class Scope:
                 f"{quoted(name)} is already declared by the include",
                 start,
                 end,
-                hint="remove this definition or choose another name",
+                hint="choose another name, or remove this definition",
             )
 
     def find(self, name: str, start: int, end: int, *, wanted: str) -> Declared:
@@ -204,9 +209,7 @@ class Scope:
                 raise Fault("", "", start, end)
             candidates = [n for n, e in islice(self.names.items(), _SUGGESTIONS) if e.kind in kinds]
             near = difflib.get_close_matches(name, candidates, 1)
-            hint = (
-                f"did you mean `{near[0]}`?" if near else f"declare it before this line as {_KINDS[kinds[0]]}"
-            )
+            hint = f"did you mean `{near[0]}`?" if near else self._declaration(name, kinds[0])
             raise Fault("QASM210", f"{quoted(name)} is not declared", start, end, hint=hint)
         if entry.kind not in kinds:
             raise Fault(
@@ -215,5 +218,27 @@ class Scope:
                 start,
                 end,
                 other=(entry.start, entry.end, "declared here"),
+                hint=self._example(kinds[0]),
             )
         return entry
+
+    def _declaration(self, name: str, kind: str) -> str:
+        """How a missing name would be declared."""
+        short = name if len(name) <= _SHORT and name.isascii() else "r"
+        forms = {
+            "qubit": f"`qreg {short}[2];`" if self.old else f"`qubit[2] {short};`",
+            "bit": f"`creg {short}[2];`" if self.old else f"`bit[2] {short};`",
+            "const": f"`const float {short} = 0.5;` or `input float {short};`",
+            "formal": f"`{short}` among the qubits in the head of the gate",
+        }
+        if kind == "const" and self.outer is not None:
+            return f"name `{short}` among the parameters in the head of the gate"
+        if kind == "const" and self.old:
+            return "write its value: OpenQASM 2 has no constants"
+        return f"declare {forms[kind]} before this line" if kind != "formal" else f"name {forms[kind]}"
+
+    def _example(self, kind: str) -> str:
+        """Another name that would fit."""
+        found = next((n for n, e in islice(self.names.items(), _SUGGESTIONS) if e.kind == kind), None)
+        what = _KINDS.get(kind, kind)
+        return f"name {what}, for example `{found}`" if found else f"name {what}"

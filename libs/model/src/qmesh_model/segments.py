@@ -6,6 +6,8 @@ Responsible for characters, comments, numbers and the split into segments; not f
 from __future__ import annotations
 
 import re
+from array import array
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,8 +28,14 @@ _TOKEN: Final = re.compile(
     )""",
     re.VERBOSE,
 )
+_NEWLINE: Final = re.compile("\n")
 _KINDS: Final = ("", "id", "float", "int", "str")
+_INTEGER: Final = 3
 _OPERATOR: Final = 5
+_PLAIN_OPERATORS: Final = frozenset(
+    {"->", "==", "!=", "<=", ">=", "&&", "||", "**", "++", "<<", ">>", "-", "+", "*", "/", "%", "^", "=", "<", ">", "!", "~", "&", "|", "@", ".", ",", ":", "(", ")", "#", "$"}
+)  # fmt: skip
+_KEPT_TOKENS: Final = 20_000
 _SET_BEFORE: Final = frozenset({"in", "=", "["})
 
 
@@ -76,6 +84,7 @@ class Segment:
         kinds: "id", "int", "float", "str", or the operator itself; the last one may be "" for the end of text.
         texts: text of each token.
         starts: offset of each token.
+        source: the whole text.
         fault: first error of the tokens, if any.
         at: cursor.
     """
@@ -83,6 +92,7 @@ class Segment:
     kinds: list[str]
     texts: list[str]
     starts: list[int]
+    source: str = ""
     fault: Fault | None = None
     at: int = 0
 
@@ -150,6 +160,9 @@ class Segment:
         """
         if self.kinds[self.at] == ";":
             return
+        same_line = "\n" not in self.source[self.last_end : self.start]
+        if self.kind == "id" and same_line and self.texts[max(0, self.at - 1)] == "]":
+            raise self.unexpected("`,` or `;`", hint="put `,` between operands, and `;` after the statement")
         if self.kind in {"", "}", "id"}:
             raise Fault(
                 "QASM203",
@@ -162,7 +175,13 @@ class Segment:
 
 
 class Lexer:
-    """Reads segments from a text whose line ends are LF."""
+    """Reads segments from a text whose line ends are LF.
+
+    Attributes:
+        text: the text.
+        position: offset of the next segment.
+        repeating: whether text may be read again, so that its segments are worth keeping.
+    """
 
     def __init__(self, text: str, limits: Budgets, *, position: int = 0) -> None:
         self.text = text
@@ -170,11 +189,19 @@ class Lexer:
         self.position = position
         self._line = 1
         self._line_start = 0
+        self._line_starts: array[int] | None = None
+        self.repeating = False
+        self._kept: dict[int, tuple[Segment, int]] = {}
+        self._room = _KEPT_TOKENS
 
     def locate(self, offset: int) -> tuple[int, int]:
-        """Line and column of an offset, from 1; cheap when offsets ascend."""
-        if offset < self._line_start:
-            self._line, self._line_start = 1, 0
+        """Line and column of an offset, from 1; cheapest when offsets ascend."""
+        if self._line_starts is None and offset < self._line_start:
+            self._line_starts = array("I", (0,))
+            self._line_starts.extend(found.end() for found in _NEWLINE.finditer(self.text))
+        if self._line_starts is not None:
+            line = bisect_right(self._line_starts, offset)
+            return line, offset - self._line_starts[line - 1] + 1
         lines = self.text.count("\n", self._line_start, offset)
         if lines:
             self._line += lines
@@ -192,42 +219,68 @@ class Lexer:
         end = self.text.find("\n", offset)
         self.position = len(self.text) if end < 0 else end + 1
 
-    def segment(self) -> Segment | None:  # noqa: C901 - one loop over characters, kept whole for speed
+    def segment(self) -> Segment | None:
         """The next segment; None at the end of the text. Never raises: faults stand in the segment."""
+        if self.repeating:
+            kept = self._kept.get(self.position)
+            if kept is not None:
+                segment, self.position = kept
+                return Segment(segment.kinds, segment.texts, segment.starts, self.text, segment.fault)
+        begin = self.position
+        made = self._read()
+        if self.repeating and made is not None and self._room > 0:
+            self._room -= len(made.kinds)
+            self._kept[begin] = (made, self.position)
+        return made
+
+    def _read(self) -> Segment | None:  # noqa: C901, PLR0912 - one loop over characters, kept whole for speed
         kinds: list[str] = []
         texts: list[str] = []
         starts: list[int] = []
-        segment = Segment(kinds, texts, starts)
-        match, position, brackets, braces = _TOKEN.match, self.position, 0, 0
-        while True:
-            found = match(self.text, position)
-            if found is None:
+        segment = Segment(kinds, texts, starts, self.text)
+        identifier = self.limits.identifier
+        position, brackets, braces, ended = self.position, 0, 0, False
+        while not ended:
+            for found in iter(_TOKEN.scanner(self.text, position).match, None):  # type: ignore[attr-defined]
+                group = found.lastindex
+                word = found[group]
+                position = found.end()
+                start = position - len(word)
+                if group != _OPERATOR:
+                    kinds.append(_KINDS[group])
+                    texts.append(word)
+                    starts.append(start)
+                    if (group == _INTEGER or len(word) > identifier) and len(
+                        word
+                    ) > self.limits.integer_digits:
+                        self._check(segment, group, word)
+                    continue
+                set_before = word == "{" and texts and texts[-1] in _SET_BEFORE
+                kinds.append(word)
+                texts.append(word)
+                starts.append(start)
+                if word in _PLAIN_OPERATORS:
+                    continue
+                if word == ";":
+                    ended = True
+                elif word == "[":
+                    brackets += 1
+                elif word == "]":
+                    brackets -= 1
+                elif word == "{":
+                    if brackets > 0 or set_before:
+                        braces += 1
+                    else:
+                        ended = True
+                elif braces > 0:
+                    braces -= 1
+                else:
+                    ended = True
+                if ended:
+                    break
+            if not ended:
                 position = self._stuck(position, segment)
-                if position >= len(self.text):
-                    break
-                continue
-            group = found.lastindex or 0
-            token = found[group]
-            position = found.end()
-            kind = token if group == _OPERATOR else _KINDS[group]
-            set_before = not texts or texts[-1] not in _SET_BEFORE
-            kinds.append(kind)
-            texts.append(token)
-            starts.append(found.start(group))
-            if group != _OPERATOR:
-                self._check(segment, group, token)
-            elif kind == ";":
-                break
-            elif kind in "[]":
-                brackets += 1 if kind == "[" else -1
-            elif kind == "{":
-                if brackets <= 0 and set_before:
-                    break
-                braces += 1
-            elif kind == "}":
-                if braces <= 0:
-                    break
-                braces -= 1
+                ended = position >= len(self.text)
         self.position = position
         if not kinds and segment.fault is None:
             return None

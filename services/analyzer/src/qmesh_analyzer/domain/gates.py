@@ -15,12 +15,14 @@ from qiskit.circuit.library import (
     CU1Gate,
     CU3Gate,
     CUGate,
+    MCPhaseGate,
     PhaseGate,
     SwapGate,
     U1Gate,
     U2Gate,
     U3Gate,
     UGate,
+    UnitaryGate,
     get_standard_gate_name_mapping,
 )
 from qiskit.quantum_info import Operator
@@ -51,6 +53,8 @@ _BY_NAME: dict[str, Callable[..., Gate]] = {
     "toffoli": lambda: _STANDARD["ccx"],
     "u0": lambda _: _STANDARD["id"],  # an idle cycle; Qiskit's own constructor takes integers only
 }
+_PHASES: dict[str, int] = {"c2p": 2, "c3p": 3, "c4p": 4}
+_CONTROLLED: dict[str, int] = {"c2u": 2, "c3u": 3, "c4u": 4}
 SWAP: Unitary = np.array([[1, 0, 0, 0], [0, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 1]], dtype=np.complex128)
 """Swap of two qubits; `teleport` is one too."""
 
@@ -78,6 +82,10 @@ def _composite(name: str, parameters: Sequence[float]) -> Gate:
         pair.h(0)
         pair.cx(0, 1)
         return pair.to_gate()
+    if name in _PHASES:
+        return MCPhaseGate(*parameters, _PHASES[name])
+    if name in _CONTROLLED:
+        return _controlled_u(_CONTROLLED[name], *parameters)
     from qiskit import qasm2
 
     for legacy in qasm2.LEGACY_CUSTOM_INSTRUCTIONS:
@@ -86,6 +94,15 @@ def _composite(name: str, parameters: Sequence[float]) -> Gate:
             if isinstance(made, Gate):
                 return made
     raise AnalysisError("UNSUPPORTED_GATE", f"no independent definition of gate {name!r}")
+
+
+def _controlled_u(controls: int, theta: float, phi: float, lam: float, gamma: float) -> Gate:
+    """E^(i gamma) U on the last qubit where all the others are 1."""
+    half = 1 << controls
+    matrix = np.eye(2 * half, dtype=np.complex128)
+    places = np.ix_([half - 1, 2 * half - 1], [half - 1, 2 * half - 1])
+    matrix[places] = np.exp(1j * gamma) * UGate(theta, phi, lam).to_matrix()
+    return UnitaryGate(matrix)
 
 
 @lru_cache(maxsize=4096)

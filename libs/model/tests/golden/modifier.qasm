@@ -1,5 +1,0 @@
-OPENQASM 3.0;
-include "stdgates.inc";
-qubit[2] q;
-bit[2] c;
-ctrl @ x q[0], q[1];

@@ -1,0 +1,6 @@
+OPENQASM 3.0;
+include "stdgates.inc";
+qubit[2] q;
+bit[2] c;
+gate g a, b { h a; cx a, b; }
+pow(0.5) @ g q[0], q[1];

@@ -1,0 +1,2 @@
+openqasm 3.0;
+qubit q;
