@@ -81,7 +81,9 @@ async def pool(postgres: PostgresServer) -> AsyncIterator[AsyncConnectionPool]:
             connection.execute("CREATE ROLE qmesh_kit_writer")
         for statement in (*tables("kit", ALL), *outbox_table("kit")):
             connection.execute(statement.encode())
-    async with AsyncConnectionPool(url, min_size=1, max_size=4, kwargs={"autocommit": True}, open=False) as opened:
+    async with AsyncConnectionPool(
+        url, min_size=1, max_size=4, kwargs={"autocommit": True}, open=False
+    ) as opened:
         yield opened
 
 
@@ -183,7 +185,7 @@ async def test_text_is_compared_byte_by_byte(store: DocumentStore) -> None:
     words = ["Z", "a", "é", "z", "ä", "B", "_"]
     await store.put(FEW, [Document(w, n, {"name": w, "number": n}) for n, w in enumerate(words)])
     found = await store.find(FEW, span=Span("name", "a", "é"))
-    assert {d.key for d in found} == {w for w in words if "a".encode() <= w.encode() < "é".encode()}
+    assert {d.key for d in found} == {w for w in words if b"a" <= w.encode() < "é".encode()}
 
 
 async def test_delete_and_trim(store: DocumentStore) -> None:
@@ -206,7 +208,7 @@ async def test_large_documents_are_kept(store: DocumentStore) -> None:
     assert await store.get(BENCHMARK_RESULTS, "big") == Document("big", 1, big)
 
 
-BAD = {
+BAD: dict[str, dict[Any, Any]] = {
     "nan": {"x": float("nan")},
     "infinite": {"x": float("inf")},
     "wide": {"x": 2**63},
@@ -262,11 +264,15 @@ json_values = st.recursive(
     | st.integers(-(2**63), 2**63 - 1)
     | st.floats(-(2.0**53), 2.0**53).map(lambda x: x + 0.0)
     | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(
-        st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0.$"), min_size=1, max_size=8),
-        inner,
-        max_size=4,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.text(
+                st.characters(exclude_categories=["Cs"], exclude_characters="\0.$"), min_size=1, max_size=8
+            ),
+            inner,
+            max_size=4,
+        )
     ),
     max_leaves=12,
 )

@@ -113,7 +113,14 @@ class DocumentServer:
             self._process = subprocess.Popen(
                 [
                     str(self.program),
-                    *("--data-dir", str(self.directory / "data"), "--host", "127.0.0.1", "-p", str(self.port)),
+                    *(
+                        "--data-dir",
+                        str(self.directory / "data"),
+                        "--host",
+                        "127.0.0.1",
+                        "-p",
+                        str(self.port),
+                    ),
                     *("--log-file", str(self.directory / "protocol.log")),
                     *("--pid-file", str(self.directory / "server.pid")),
                 ],

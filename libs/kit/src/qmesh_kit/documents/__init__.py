@@ -3,6 +3,7 @@
 The truth is in PostgreSQL; a document store may be away, be dropped and be filled again. See docs/formats/documents.md.
 """
 
+from qmesh_kit.documents.choice import open_documents
 from qmesh_kit.documents.collection import (
     BENCHMARK_RESULTS,
     COLLECTIONS,
@@ -13,7 +14,6 @@ from qmesh_kit.documents.collection import (
     Document,
     Kind,
 )
-from qmesh_kit.documents.choice import open_documents
 from qmesh_kit.documents.outbox import Entry, Outbox, Relay
 from qmesh_kit.documents.store import DocumentStore, Span
 

@@ -135,28 +135,34 @@ def check_value(collection: Collection, name: str, value: object, kind: Kind) ->
 def _check_json(where: str, value: object, depth: int) -> None:
     if depth > _DEEPEST:
         raise _refused(where, f"should be nested at most {_DEEPEST} deep")
+    if isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            _check_json(f"{where}[{number}]", item, depth + 1)
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            if not isinstance(name, str) or not _is_name(name):
+                raise _refused(where, f"{str(name)[:64]!r} cannot name a field")
+            _check_json(f"{where}.{name}", item, depth + 1)
+    elif (why := _objection(value)) is not None:
+        raise _refused(where, why)
+
+
+def _objection(value: object) -> str | None:
+    """What the stores have against a value that holds no others."""
     match value:
         case None | bool():
-            return
+            return None
         case int():
-            if not -_INT64 <= value < _INT64:
-                raise _refused(where, "a whole number should fit 64 bits")
+            return None if -_INT64 <= value < _INT64 else "a whole number should fit 64 bits"
         case float():
-            if not math.isfinite(value):
-                raise _refused(where, "a number should be finite")
+            return None if math.isfinite(value) else "a number should be finite"
         case str():
-            if not _is_text(value):
-                raise _refused(where, "text should have no NUL and no lone surrogate")
-        case list() | tuple():
-            for number, item in enumerate(value):
-                _check_json(f"{where}[{number}]", item, depth + 1)
-        case Mapping():
-            for name, item in value.items():
-                if not isinstance(name, str) or not name or name[0] == "$" or "." in name or not _is_text(name):
-                    raise _refused(where, f"{str(name)[:64]!r} cannot name a field")
-                _check_json(f"{where}.{name}", item, depth + 1)
-        case _:
-            raise _refused(where, f"{type(value).__name__} is no JSON")
+            return None if _is_text(value) else "text should have no NUL and no lone surrogate"
+    return f"{type(value).__name__} is no JSON"
+
+
+def _is_name(value: str) -> bool:
+    return bool(value) and value[0] != "$" and "." not in value and _is_text(value)
 
 
 def _is_text(value: str) -> bool:

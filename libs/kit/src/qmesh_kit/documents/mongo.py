@@ -19,7 +19,9 @@ from qmesh_kit.errors import ServiceError
 from qmesh_kit.settings import MongoSection
 
 _DUPLICATE = 11_000
-_REFUSALS = frozenset({13, 18, 8000})  # Unauthorized, AuthenticationFailed, and a hosted server's word for both
+_REFUSALS = frozenset(
+    {13, 18, 8000}
+)  # Unauthorized, AuthenticationFailed, and a hosted server's word for both
 _MOST_CONNECTIONS = 8
 _MONITOR_SECONDS = 0.5
 _ATTEMPTS = 2
@@ -90,7 +92,12 @@ class MongoDocuments:
         try:
             async with asyncio.timeout(self._settings.timeout * 2 + _MONITOR_SECONDS):
                 return await ask()
-        except (errors.AutoReconnect, errors.NetworkTimeout, errors.WaitQueueTimeoutError, TimeoutError) as error:
+        except (
+            errors.AutoReconnect,
+            errors.NetworkTimeout,
+            errors.WaitQueueTimeoutError,
+            TimeoutError,
+        ) as error:
             raise _away() from error
         except errors.OperationFailure as error:
             if error.code in _REFUSALS:
@@ -99,9 +106,7 @@ class MongoDocuments:
                 ) from error
             if error.has_error_label("RetryableWriteError") or error.timeout:
                 raise _away() from error
-            raise ServiceError(
-                "INTERNAL", f"the document server failed with code {error.code}"
-            ) from error
+            raise ServiceError("INTERNAL", f"the document server failed with code {error.code}") from error
         except errors.PyMongoError as error:
             raise ServiceError(
                 "UNAVAILABLE", f"the document server cannot be used: {type(error).__name__}", retry_after=1.0
@@ -128,9 +133,11 @@ class MongoDocuments:
                 )
                 for document in left
             ]
-            done, refused = await self._ask(collection, lambda model, ops=operations: _write(model, ops))
-            written += done
-            left = [left[index] for index in refused]
+            answer: tuple[int, list[int]] = await self._ask(
+                collection, lambda model, ops=operations: _write(model, ops)
+            )
+            written += answer[0]
+            left = [left[index] for index in answer[1]]
             if not left:
                 break
         return written
@@ -201,7 +208,7 @@ def _model_of(beanie: ModuleType, declared: Collection) -> Any:
 
         class Settings:
             name = declared.name
-            indexes = ["seq", *declared.fields]
+            indexes = ("seq", *declared.fields)
 
     return Stored
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,18 +152,24 @@ class Relay:
         store: DocumentStore,
         collections: Sequence[Collection],
         metrics: Metrics,
+        tell: Callable[[bool], Awaitable[None]] | None = None,
     ) -> None:
-        """Takes the two ends."""
+        """Takes the two ends, and who is told whether the store is there."""
         self._outbox = outbox
         self._pool = pool
         self._store = store
         self._collections = {collection.name: collection for collection in collections}
         self._waiting = metrics.gauge("qmesh_documents_waiting", "Documents that wait for their store")
         self._age = metrics.gauge("qmesh_documents_waiting_seconds", "How long the first of them has waited")
-        self._reachable = metrics.gauge("qmesh_documents_reachable", "1 when the store took the last documents")
+        self._reachable = metrics.gauge(
+            "qmesh_documents_reachable", "1 when the store took the last documents"
+        )
         self._delivered = metrics.counter("qmesh_documents_delivered_total", "Documents that the store took")
-        self._failures = metrics.counter("qmesh_documents_failures_total", "Attempts that the store did not take")
-        self.trouble: str | None = None
+        self._failures = metrics.counter(
+            "qmesh_documents_failures_total", "Attempts that the store did not take"
+        )
+        self._trouble: str | None = None
+        self._tell = tell
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Delivers until the service stops; what comes late is in the outbox for the next start."""
@@ -175,14 +181,16 @@ class Relay:
                 self._failures.inc()
                 pause = min(pause * 2, _LONGEST_PAUSE)
                 self._reachable.set(0)
-                if self.trouble != error.message:
+                if self._trouble != error.message:
                     log.warning("documents wait", store=self._store.kind, error=error.message)
-                self.trouble = error.message
+                self._trouble = error.message
             else:
-                if self.trouble is not None:
+                if self._trouble is not None:
                     log.info("documents are delivered again", store=self._store.kind)
-                pause, self.trouble = _PERIOD, None
+                pause, self._trouble = _PERIOD, None
                 self._reachable.set(1)
+            if self._tell is not None:
+                await self._tell(self._trouble is None)
             try:
                 async with asyncio.timeout(pause):
                     await stopping.wait()
