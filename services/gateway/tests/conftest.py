@@ -307,6 +307,7 @@ def start(tmp_path: Path) -> Start:
         backend.listen(target)
         await backend.start()
         await backend.set_serving(serving=True)
+        await backend.set_serving(serving=True, part="documents")
         targets = dict.fromkeys(("runtime", "planner", "registry", "reservation", "analyzer"), target)
         settings = Settings(
             gateway=GatewaySection(**targets | section), nats=NatsSection(url="nats://127.0.0.1:4222")

@@ -42,8 +42,20 @@ async def test_health_asks_nobody_and_ready_probes_all(gateway: Any) -> None:
         "registry",
         "reservation",
         "analyzer",
+        "documents",
         "nats",
     }
+
+
+async def test_documents_that_wait_are_named_and_block_nothing(gateway: Any) -> None:
+    """A document store that is away makes the mesh degraded, not unready."""
+    await gateway.backend.set_serving(serving=False, part="documents")
+    answer = await gateway.http.get("/ready")
+    assert (answer.status_code, answer.json()["status"], answer.json()["missing"]) == (
+        200,
+        "degraded",
+        ["documents"],
+    )
 
 
 async def test_ready_is_503_and_names_what_is_missing(gateway: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +17,7 @@ from qmesh.fabric.v1 import advert_pb2 as advert
 from qmesh.fabric.v1 import enroll_pb2 as enroll
 from qmesh.registry.v1 import registry_pb2 as pb
 from qmesh_fabric.identity import Identity
+from qmesh_kit.documents import Entry
 from qmesh_kit.errors import ServiceError
 from qmesh_kit.servers import PostgresServer
 from qmesh_kit.settings import PostgresSection
@@ -104,6 +105,7 @@ class MemoryStore:
     history: list[tuple[str, int, str]] = field(default_factory=list)
     adverts: dict[str, bytes] = field(default_factory=dict)
     snapshots: dict[str, pb.Snapshot] = field(default_factory=dict)
+    entries: list[Entry] = field(default_factory=list)
     boots: int = 0
     away: bool = False
 
@@ -129,10 +131,11 @@ class MemoryStore:
             if peer_id in {"", s.peer_id}
         ]
 
-    async def save_peers(self, adverts: Mapping[str, bytes]) -> None:
+    async def save_peers(self, adverts: Mapping[str, bytes], entries: Sequence[Entry] = ()) -> None:
         """Keeps them."""
         self._reach()
         self.adverts.update(adverts)
+        self.entries.extend(entries)
 
     async def peers(self) -> list[tuple[str, bytes, float, float]]:
         """What was kept."""

@@ -18,7 +18,10 @@ from pydantic import BaseModel, SecretStr
 PREFIX = "QMESH_"
 SERVICE_SECTIONS = frozenset({"gateway", "planner", "registry", "reservation", "runtime", "analyzer", "node"})
 """Sections of the services; one environment may carry them all."""
-FOREIGN_NAMES = frozenset({"QMESH_URL", "QMESH_API_KEY", "QMESH_CLUSTER_UP", "QMESH_READY_FD"})
+FOREIGN_NAMES = frozenset(
+    {"QMESH_URL", "QMESH_API_KEY", "QMESH_KUBE", "QMESH_CLUSTER_UP", "QMESH_READY_FD"}
+    | {"QMESH_E2E_KUBE", "QMESH_TEST_MONGO_URL"}
+)
 """Names of the command line and of the build, which a process of the mesh may inherit."""
 _SERVICE_LINK = re.compile(
     r"QMESH(?:_[A-Z0-9]+)*_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP)(_[A-Z]+)?)?)"

@@ -23,6 +23,7 @@ __all__ = [
     "EX_CONFIG",
     "BaseMeshSettings",
     "ConfigError",
+    "DocumentsSection",
     "Duration",
     "LogSection",
     "MongoSection",
@@ -131,11 +132,32 @@ class PostgresSection(Section):
 
 
 class MongoSection(Section):
-    """``QMESH_MONGO__*``."""
+    """``QMESH_MONGO__*``: a server of MongoDB's protocol; the URL holds user, password and TLS."""
 
     url: SecretStr
-    database: str = "qmesh"
+    database: str = Field(default="qmesh", pattern=r"^[A-Za-z0-9_-]{1,63}$")
     timeout: Duration = Field(default=5.0, gt=0)
+
+    @field_validator("url")
+    @classmethod
+    def _known_scheme(cls, value: SecretStr) -> SecretStr:
+        parts = urlsplit(value.get_secret_value())
+        if parts.scheme not in {"mongodb", "mongodb+srv"} or not parts.netloc:
+            raise ValueError("should start with mongodb:// or mongodb+srv:// and name a host")
+        return value
+
+    def plaintext(self) -> bool:
+        """Whether the connection is not encrypted."""
+        parts = urlsplit(self.url.get_secret_value())
+        query = {name.lower(): values[-1].lower() for name, values in parse_qs(parts.query).items()}
+        asked = query.get("tls", query.get("ssl", "true" if parts.scheme == "mongodb+srv" else "false"))
+        return asked != "true" or query.get("tlsinsecure") == "true"
+
+
+class DocumentsSection(Section):
+    """``QMESH_DOCUMENTS__*``: where documents are kept; `mongodb` needs ``QMESH_MONGO__URL``."""
+
+    store: Literal["postgres", "mongodb"] = "postgres"
 
 
 class ServiceSection(Section):
@@ -173,6 +195,7 @@ class BaseMeshSettings(BaseSettings):
     nats: NatsSection | None = None
     postgres: PostgresSection | None = None
     mongo: MongoSection | None = None
+    documents: DocumentsSection = DocumentsSection()
 
     @classmethod
     @override
@@ -201,6 +224,9 @@ class BaseMeshSettings(BaseSettings):
             named = {problem.name for problem in problems}
             problems += [p for p in _problems(error) if p.name not in named and f"{p.name}_FILE" not in named]
             raise ConfigError(problems) from None
+        if made.documents.store == "mongodb" and made.mongo is None:
+            reason = "is required because QMESH_DOCUMENTS__STORE is mongodb"
+            problems.append(Problem(f"{PREFIX}MONGO__URL", reason))
         if made.profile == "production":
             problems += [Problem(name, reason) for name, reason in made.production_problems()]
         if problems:
@@ -212,6 +238,8 @@ class BaseMeshSettings(BaseSettings):
         found: list[tuple[str, str]] = []
         if self.postgres is not None and self.postgres.plaintext():
             found.append((f"{PREFIX}POSTGRES__URL", "should ask for sslmode=require or better in production"))
+        if self.mongo is not None and self.mongo.plaintext():
+            found.append((f"{PREFIX}MONGO__URL", "should ask for tls=true in production"))
         for name, secret in _secrets(self, PREFIX):
             if not name.endswith("URL") and _weak(secret):
                 found.append((name, "is a default or short secret, which production refuses"))

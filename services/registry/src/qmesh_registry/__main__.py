@@ -11,6 +11,7 @@ from qmesh_fabric.errors import ListenError
 from qmesh_fabric.identity import load_or_create
 from qmesh_kit import logs
 from qmesh_kit.bus import Bus, BusError, connect_bus
+from qmesh_kit.documents import PEER_CAPABILITIES, TOPOLOGY_PROJECTIONS, Relay, open_documents
 from qmesh_kit.errors import ServiceError
 from qmesh_kit.rpc import RpcServer
 from qmesh_kit.runner import FatalError, Service, run_service
@@ -19,13 +20,14 @@ from qmesh_kit.sql import migrate, open_pool
 from qmesh_kit.tasks import every
 from qmesh_registry.adapters.fabric import RegistryFabric
 from qmesh_registry.adapters.grpc_server import RegistryServicer
-from qmesh_registry.adapters.postgres import PostgresRegistry
+from qmesh_registry.adapters.postgres import OUTBOX, PostgresRegistry
 from qmesh_registry.application import Registry
 from qmesh_registry.settings import Settings
 
 log = logs.get(service="registry")
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+COLLECTIONS = (PEER_CAPABILITIES, TOPOLOGY_PROJECTIONS)
 _SAVE_PERIOD = 5.0
 
 
@@ -59,6 +61,7 @@ async def serve(service: Service, settings: Settings) -> None:
         async with (
             open_pool(settings.postgres, "registry") as pool,
             connect_bus(settings.nats, "registry") as bus,
+            open_documents(settings, pool, "registry", COLLECTIONS) as documents,
         ):
             token = section.pool_token.get_secret_value() if section.pool_token else None
             registry = Registry(
@@ -78,6 +81,14 @@ async def serve(service: Service, settings: Settings) -> None:
             registry.nodes = fabric
             await fabric.start()
             server = RpcServer(metrics=service.metrics, max_concurrent=section.max_concurrent)
+            relay = Relay(
+                OUTBOX,
+                pool,
+                documents,
+                COLLECTIONS,
+                service.metrics,
+                lambda reachable: server.set_serving(reachable, part="documents"),
+            )
             stubs.add_RegistryServiceServicer_to_server(RegistryServicer(registry, fabric), server.grpc)
             address = server.listen(section.listen, tls=settings.tls)
             await server.start()
@@ -86,6 +97,7 @@ async def serve(service: Service, settings: Settings) -> None:
                     group.create_task(registry.run()),
                     group.create_task(_announce(registry, bus)),
                     group.create_task(_die_with(fabric, service)),
+                    group.create_task(relay.run(service.stopping)),
                 ]
                 group.create_task(every(_SAVE_PERIOD, registry.save, name="save", stopping=service.stopping))
                 await server.set_serving(serving=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Callable, Collection
 
 import structlog
@@ -14,6 +14,7 @@ from qmesh.fabric.v1 import advert_pb2 as advert
 from qmesh.fabric.v1 import control_pb2 as control
 from qmesh.fabric.v1 import enroll_pb2 as enroll
 from qmesh.registry.v1 import registry_pb2 as pb
+from qmesh_kit.documents import PEER_CAPABILITIES, TOPOLOGY_PROJECTIONS, Entry
 from qmesh_kit.errors import ServiceError
 from qmesh_model.gates import SERVICE_TYPES
 from qmesh_registry.domain.peers import (
@@ -26,6 +27,7 @@ from qmesh_registry.domain.peers import (
     peer_message,
     snapshot_of,
 )
+from qmesh_registry.domain.projections import capability, topology
 from qmesh_registry.ports import Enrolled, Nodes, RegistryStore
 
 log = structlog.get_logger()
@@ -71,6 +73,8 @@ class Registry:
         self._version = 0
         self._made_at = -MIN_INTERVAL
         self._unsaved: dict[str, bytes] = {}
+        self._projected: set[str] = set()  # peers whose document is to be made anew
+        self._topologies: deque[pb.Snapshot] = deque(maxlen=TOPOLOGY_PROJECTIONS.keep)
         self.nodes: Nodes | None = None
 
     async def restore(self) -> None:
@@ -84,6 +88,7 @@ class Registry:
             record.advertisement = advert.Advertisement.FromString(data)
             record.name = record.advertisement.name
             record.first_seen, record.last_seen, record.last_advert = first, last, last
+        self._projected = set(self._records)  # what a document store missed or lost is made good
         self._version = _PER_BOOT * await self._store.next_boot()
         await self._publish()
 
@@ -149,6 +154,7 @@ class Registry:
             await self._store.set_standing(standing, actor, "", hello.capability_summary)
             record = self._record(hello.peer_id)
             record.status, record.tier, record.owner = standing.status, standing.tier, standing.owner
+            self._projected.add(hello.peer_id)
         record.name = hello.name
         record.last_seen = self._clock()
         return enroll.EnrollResult(status=record.status, tier=record.tier)
@@ -169,6 +175,7 @@ class Registry:
         record.name = message.name
         record.last_seen = record.last_advert = now
         self._unsaved[message.node_id] = message.SerializeToString()
+        self._projected.add(message.node_id)
         self._touch(
             urgent=was != record.health(now, self._stale_after) or old is None or old.epoch != message.epoch
         )
@@ -250,6 +257,7 @@ class Registry:
         made.version = self._version
         self._snapshot = made
         self._recent[made.snapshot_id] = made
+        self._topologies.append(made)
         while len(self._recent) > _RECENT:
             self._recent.popitem(last=False)
         if before != {node.node_id for node in made.nodes}:
@@ -259,14 +267,26 @@ class Registry:
             self._changed.notify_all()
 
     async def save(self) -> None:
-        """Stores peers as last seen."""
+        """Stores peers as last seen, with the documents of what has changed."""
         unsaved, self._unsaved = self._unsaved, {}
-        if not unsaved:
+        projected, self._projected = self._projected, set()
+        made = list(self._topologies)
+        self._topologies.clear()
+        entries = [
+            Entry(PEER_CAPABILITIES, peer_id, capability(self._records[peer_id]))
+            for peer_id in sorted(projected)
+        ]
+        entries += [
+            Entry(TOPOLOGY_PROJECTIONS, str(snapshot.version), topology(snapshot)) for snapshot in made
+        ]
+        if not unsaved and not entries:
             return
         try:
-            await self._store.save_peers(unsaved)
+            await self._store.save_peers(unsaved, entries)
         except ServiceError:
             self._unsaved = unsaved | self._unsaved  # the next attempt has them, too
+            self._projected |= projected
+            self._topologies.extendleft(reversed(made))
             raise
 
     @property
@@ -330,6 +350,7 @@ class Registry:
         standing = Enrolled(record.peer_id, record.tenant_id, owner, tier, status)
         await self._store.set_standing(standing, request.caller.principal, request.reason)
         record.status, record.tier, record.owner = status, tier, owner
+        self._projected.add(record.peer_id)
         if status in SHUT_OUT and self.nodes is not None:
             self.nodes.shut_out(record.peer_id, status, request.reason)
         self._touch(urgent=True)

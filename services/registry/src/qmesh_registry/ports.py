@@ -8,6 +8,7 @@ from typing import Protocol
 
 from qmesh.fabric.v1 import enroll_pb2 as enroll
 from qmesh.registry.v1 import registry_pb2 as pb
+from qmesh_kit.documents import Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,8 @@ class RegistryStore(Protocol):
         """Enrollments with their history; all without a peer id."""
         ...
 
-    async def save_peers(self, adverts: Mapping[str, bytes]) -> None:
-        """Peers as last seen."""
+    async def save_peers(self, adverts: Mapping[str, bytes], entries: Sequence[Entry] = ()) -> None:
+        """Peers as last seen, and documents to be delivered: both or neither."""
         ...
 
     async def peers(self) -> list[tuple[str, bytes, float, float]]:

@@ -1,6 +1,7 @@
 """Settings of the registry."""
 
 from pathlib import Path
+from typing import override
 
 from pydantic import Field, SecretStr
 
@@ -25,3 +26,10 @@ class Settings(BaseMeshSettings):
     registry: RegistrySection
     postgres: PostgresSection
     nats: NatsSection
+
+    @override
+    def production_problems(self) -> list[tuple[str, str]]:
+        found = super().production_problems()
+        if self.documents.store == "postgres":
+            found.append(("QMESH_DOCUMENTS__STORE", "should be mongodb in production"))
+        return found

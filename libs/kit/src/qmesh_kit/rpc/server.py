@@ -102,12 +102,12 @@ class RpcServer:
         if self._socket is not None:
             self._socket.chmod(0o600)
 
-    async def set_serving(self, serving: bool) -> None:
-        """What the health service says."""
+    async def set_serving(self, serving: bool, part: str = "") -> None:
+        """What the health service says of the whole, or of a named part that the whole can do without."""
         status = (
             health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
         )
-        await self._health.set("", status)
+        await self._health.set(part, status)
 
     async def stop(self, drain: float) -> None:
         """Takes no new calls, lets running ones end within `drain` seconds."""

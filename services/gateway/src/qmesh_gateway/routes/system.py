@@ -35,21 +35,27 @@ async def health(request: Request) -> JsonResponse:
     )
 
 
-async def _probe(name: str, channel: RpcChannel) -> dict[str, Any]:
+async def _probe(name: str, channel: RpcChannel, part: str = "") -> dict[str, Any]:
+    request = health_pb2.HealthCheckRequest(service=part)
     try:
-        answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=1.0)
+        answer = await health_pb2_grpc.HealthStub(channel).Check(request, timeout=1.0)
     except ServiceError as error:
         return {"name": name, "mode": "grpc", "reachable": False, "message": error.message}
     serving = answer.status == health_pb2.HealthCheckResponse.SERVING
-    return {"name": name, "mode": "grpc", "reachable": serving, "message": "" if serving else "not serving"}
+    message = "not serving" if not part else "the store does not take them; they wait and will be delivered"
+    return {"name": name, "mode": "grpc", "reachable": serving, "message": "" if serving else message}
 
 
 @router.get("/ready", operation_id="getReady")
 async def ready(request: Request) -> JsonResponse:
     """Probes every dependency; 503 names what is missing."""
     state = state_of(request)
+    channels = state.clients.channels
     probes = list(
-        await asyncio.gather(*(_probe(name, channel) for name, channel in state.clients.channels.items()))
+        await asyncio.gather(
+            *(_probe(name, channel) for name, channel in channels.items()),
+            _probe("documents", channels["registry"], "documents"),
+        )
     )
     connected = state.bus.connected
     probes.append(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -12,10 +12,16 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from qmesh.fabric.v1 import enroll_pb2 as enroll
 from qmesh.registry.v1 import registry_pb2 as pb
+from qmesh_kit.documents import Entry, Outbox
 from qmesh_kit.errors import ServiceError
 from qmesh_registry.ports import Enrolled
 
+OUTBOX = Outbox("registry")
 _DEADLINE = 10.0
+
+
+def _away() -> ServiceError:
+    return ServiceError("UNAVAILABLE", "the database does not answer", retry_after=1.0)
 
 
 class PostgresRegistry:
@@ -31,7 +37,7 @@ class PostgresRegistry:
                 cursor = await connection.execute(statement.encode(), parameters)
                 return await cursor.fetchall() if cursor.description else []
         except (psycopg.OperationalError, PoolTimeout, TimeoutError) as error:
-            raise ServiceError("UNAVAILABLE", "the database does not answer", retry_after=1.0) from error
+            raise _away() from error
 
     async def standings(self) -> list[Enrolled]:
         """All enrollments."""
@@ -114,17 +120,26 @@ class PostgresRegistry:
             found.append(message)
         return found
 
-    async def save_peers(self, adverts: Mapping[str, bytes]) -> None:
-        """Peers as last seen."""
+    async def save_peers(self, adverts: Mapping[str, bytes], entries: Sequence[Entry] = ()) -> None:
+        """Peers as last seen, and documents to be delivered: both or neither."""
         peers = sorted(adverts)
-        await self._all(
-            """
-            INSERT INTO registry.peers (peer_id, advert)
-            SELECT * FROM unnest(%(peer)s::text[], %(advert)s::bytea[])
-            ON CONFLICT (peer_id) DO UPDATE SET advert = excluded.advert, last_seen_at = now()
-            """,
-            {"peer": peers, "advert": [adverts[p] for p in peers]},
-        )
+        try:
+            async with (
+                asyncio.timeout(_DEADLINE),
+                self._pool.connection() as connection,
+                connection.transaction(),
+            ):
+                await connection.execute(
+                    b"""
+                    INSERT INTO registry.peers (peer_id, advert)
+                    SELECT * FROM unnest(%(peer)s::text[], %(advert)s::bytea[])
+                    ON CONFLICT (peer_id) DO UPDATE SET advert = excluded.advert, last_seen_at = now()
+                    """,
+                    {"peer": peers, "advert": [adverts[p] for p in peers]},
+                )
+                await OUTBOX.enter(connection, entries)
+        except (psycopg.OperationalError, PoolTimeout, TimeoutError) as error:
+            raise _away() from error
 
     async def peers(self) -> list[tuple[str, bytes, float, float]]:
         """(peer id, advertisement, first seen, last seen)."""
