@@ -28,6 +28,8 @@ from qmesh_kit.settings import NatsSection
 log = structlog.get_logger()
 
 _FLOOR = (2, 14)
+_PAUSE = 0.5
+_DRAIN_SECONDS = 3
 _FETCH_SECONDS = 5.0
 
 Handler = Callable[[Msg], Awaitable[None]]
@@ -52,6 +54,7 @@ class Bus:
     def __init__(self, client: Client, request_timeout: float, stream_replicas: int = 1) -> None:
         """Made by `connect_bus`."""
         self._replicas = stream_replicas
+        self._streams: dict[str, StreamConfig] = {}
         self._client = client
         self._js: JetStreamContext = client.jetstream(timeout=request_timeout)
         self._timeout = request_timeout
@@ -86,6 +89,7 @@ class Bus:
         Raises:
             BusError: the server took something else.
         """
+        self._streams[config.name or ""] = config
         config = replace(config, num_replicas=self._replicas)
         try:
             await self._js.add_stream(config)
@@ -129,22 +133,44 @@ class Bus:
         batch: int = 16,
         stopping: asyncio.Event,
     ) -> None:
-        """Fetches doorbells until the service stops; they are acknowledged at once, the database has the work."""
+        """Fetches doorbells until the service stops; they are acknowledged at once, the database has the work.
+
+        A stream that the server lost is made again, as `ensure_stream` made it.
+        """
         config = ConsumerConfig(
             durable_name=durable, ack_policy=AckPolicy.EXPLICIT, ack_wait=30, max_deliver=5
         )
         while not stopping.is_set():
             try:
                 subscription = await self._js.pull_subscribe("", durable, stream, config=config)
-                while not stopping.is_set():
-                    messages = await self._fetch(subscription, batch)
-                    for message in messages:
-                        await message.ack()
-                    if messages:
-                        await handler(messages)
+                try:
+                    await self._take(subscription, batch, handler, stopping)
+                finally:
+                    await subscription.unsubscribe()  # else a drain waits for it
             except (NatsError, OSError) as error:
                 log.warning("consumer interrupted", stream=stream, error=repr(error))
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(_PAUSE)
+                await self._renew(stream)
+
+    async def _take(
+        self,
+        subscription: Any,
+        batch: int,
+        handler: Callable[[Sequence[Msg]], Awaitable[None]],
+        stopping: asyncio.Event,
+    ) -> None:
+        while not stopping.is_set():
+            messages = await self._fetch(subscription, batch)
+            for message in messages:
+                await message.ack()
+            if messages:
+                await handler(messages)
+
+    async def _renew(self, stream: str) -> None:
+        try:
+            await self.ensure_stream(self._streams[stream])
+        except (NatsError, OSError) as error:
+            log.warning("stream not there", stream=stream, error=repr(error))
 
     @staticmethod
     async def _fetch(subscription: Any, batch: int) -> list[Msg]:
@@ -222,6 +248,7 @@ async def connect_bus(settings: NatsSection, name: str) -> AsyncIterator[Bus]:
         "connect_timeout": settings.connect_timeout,
         "reconnect_time_wait": settings.reconnect_wait,
         "max_reconnect_attempts": -1,
+        "drain_timeout": _DRAIN_SECONDS,
         "pending_size": settings.pending,
         "error_cb": on_error,
         "disconnected_cb": on_gone,

@@ -43,10 +43,6 @@ def _guarded(deserializer: Callable[[bytes], Any] | None) -> Callable[[bytes], A
     return read
 
 
-def _serializer(original: Callable[[Any], bytes] | None) -> Callable[[Any], bytes] | None:
-    return original
-
-
 class RpcServer:
     """One server; services are registered on `grpc`."""
 
