@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from qmesh_client.cli import run
+from qmesh_model.parser import parse
 
 Command = Callable[..., tuple[int, str, str]]
 BELL = "OPENQASM 3;\nqubit[2] q;\n"
+PAIR = f"{BELL}bit[2] c;\nhadamard q[0];\ncnot q[0], q[1];\nc = measure q;\n"
 
 
 @pytest.fixture
@@ -83,24 +85,53 @@ def test_job_that_did_not_complete_is_exit_1_with_its_cause(
     assert qmesh("watch", found["job_id"])[0] == 1
 
 
-@pytest.mark.parametrize("route", ["submit", "validate"])
-def test_circuit_error_is_drawn_with_line_and_caret(
-    qmesh: Command, stub: Any, tmp_path: Path, route: str
+def test_circuit_error_of_the_mesh_is_drawn_with_line_and_caret(
+    qmesh: Command, stub: Any, tmp_path: Path
 ) -> None:
-    """A refused circuit shows code, place, source line, caret under the column and hint; exit 4."""
+    """A refused circuit shows code, place, source lines, caret and second place, and hint; exit 4."""
     path = tmp_path / "bad.qasm"
     path.write_text("OPENQASM 3;\n\thh q[0]; // é\n")
     entry = {"line": 2, "column": 2, "end_column": 4, "code": "QASM212", "message": "no gate", "hint": "h?"}
-    stub.refuse("POST", f"/circuits/{route}", 422, "CIRCUIT_INVALID", errors=[entry])
-    code, out, err = qmesh(route, str(path))
+    entry |= {"related": [{"line": 1, "column": 1, "end_column": 9, "label": "here"}]}
+    stub.refuse("POST", "/circuits/submit", 422, "CIRCUIT_INVALID", errors=[entry])
+    code, out, err = qmesh("submit", str(path))
     assert (code, out) == (4, "")
     lines = err.splitlines()
     assert lines[0] == "QASM212: no gate"
     assert lines[1].endswith(f"{path}:2:2")
-    assert lines[3:5] == ["2 |  hh q[0]; // é", "  |  ^^"]
-    assert lines[5].strip() == "= hint: h?"
-    emitted = json.loads(qmesh(route, str(path), "--json")[1])
-    assert emitted.get("diagnostics", emitted.get("errors")) == [entry]
+    assert lines[3:7] == ["1 | OPENQASM 3;", "  | -------- here", "2 |  hh q[0]; // é", "  |  ^^"]
+    assert lines[7].strip() == "= hint: h?"
+    assert json.loads(qmesh("submit", str(path), "--json")[1])["errors"] == [entry]
+
+
+def test_validate_draws_a_circuit_and_its_mistakes_without_a_mesh(qmesh: Command, tmp_path: Path) -> None:
+    """A good circuit is drawn with its figures; a bad one with its carets, exit 4; nothing is asked of a mesh."""
+    good, bad = tmp_path / "good.qasm", tmp_path / "bad.qasm"
+    good.write_text(PAIR)
+    bad.write_text(PAIR.replace("q[0], q[1]", "q[0], q[7]"))
+    code, out, err = qmesh("validate", str(good))
+    assert code == 0
+    assert "valid" in out
+    assert "●" in out
+    assert "⊕" in out
+    assert "clifford: yes" in out
+    document = json.loads(qmesh("validate", str(good), "--json")[1])
+    assert document["valid"]
+    assert [op["depends_on"] for op in document["operations"]][:2] == [[], [0]]
+    code, out, err = qmesh("validate", str(bad))
+    assert (code, out) == (4, "")
+    assert "QASM215" in err
+    assert "^" in err
+    assert json.loads(qmesh("validate", str(bad), "--json")[1])["diagnostics"][0]["related"]
+
+
+def test_validate_writes_the_normal_form_as_openqasm(qmesh: Command, tmp_path: Path) -> None:
+    """What `--openqasm` prints is read back as the same circuit."""
+    path = tmp_path / "loop.qasm"
+    path.write_text('OPENQASM 3.0;\ninclude "stdgates.inc";\nqubit[3] q;\nfor int i in [0:2] { h q[i]; }\n')
+    code, out, _ = qmesh("validate", str(path), "--openqasm")
+    assert code == 0
+    assert parse(out).digest == parse(path.read_text()).digest
 
 
 @pytest.mark.parametrize(
@@ -262,12 +293,10 @@ def test_lists_are_shown_and_emitted(qmesh: Command, stub: Any, document: Any, c
     }
     peer |= {"capacity": {"data_qubits": 6}, "services": [offer]}
     link = {"a": "A", "b": "B", "rtt_ms": None, "pair_fidelity": 0.97, "pair_rate_hz": 250.0}
-    checked = {"valid": True, "qubits": 2, "operations": [{}], "statistics": {"depth": 1}, "diagnostics": []}
     stub.say("GET", "/jobs", {"jobs": [job], "next_cursor": None})
     stub.say("GET", "/jobs/j", job)
     stub.say("GET", "/services", {"snapshot_id": "5", "services": [offer]})
     stub.say("GET", "/discovery/topology", {"peers": [peer], "links": [link]})
-    stub.say("POST", "/circuits/validate", checked)
     shown = {
         ("jobs",): job["job_id"],
         ("job", "j"): "fragments 7/7",

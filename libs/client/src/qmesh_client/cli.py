@@ -18,6 +18,10 @@ from qmesh_client import result as results
 from qmesh_client.exits import Exit
 from qmesh_client.mesh import TERMINAL, Mesh, MeshAddressError, MeshRefusedError, MeshUnreachableError
 from qmesh_client.progress import follow
+from qmesh_model.description import describe
+from qmesh_model.diagnostics import CircuitError, Diagnostic
+from qmesh_model.openqasm import write
+from qmesh_model.parser import parse
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -112,7 +116,8 @@ def submit(
             )
         except MeshRefusedError as error:
             if error.problem.get("code") == "CIRCUIT_INVALID":
-                screen.diagnostics(text, _name(file), error.problem)
+                found = [Diagnostic.of_document(entry) for entry in error.problem.get("errors") or []]
+                screen.diagnostics(text, _name(file), found)
                 if as_json:
                     emit(error.problem)
                 raise typer.Exit(Exit.REFUSED) from None
@@ -140,25 +145,31 @@ def _finish(job: dict[str, Any], *, as_json: bool, name: str = "") -> None:
 
 @app.command(rich_help_panel=_PANEL)
 def validate(
-    context: typer.Context,
     file: Annotated[Path, typer.Argument(help="OpenQASM file; - is standard input.")],
     *,
+    openqasm: Annotated[
+        bool, typer.Option("--openqasm", help="Print the normal form as OpenQASM 3 instead.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what the mesh understands of a circuit, without running it."""
+    """Say what the mesh understands of a circuit: drawing, figures, warnings. Needs no mesh."""
     text = read_circuit(file)
-    with _mesh(context) as mesh:
-        try:
-            answer = mesh.validate(text)
-        except MeshRefusedError as error:
-            if error.problem.get("code") != "CIRCUIT_INVALID":
-                raise
-            if as_json:
-                emit({"valid": False, "diagnostics": error.problem["errors"]})
-            else:
-                screen.diagnostics(text, _name(file), error.problem)
-            raise typer.Exit(Exit.REFUSED) from None
-    emit(answer) if as_json else listing.validation(answer, _name(file))
+    try:
+        circuit = parse(text)
+    except CircuitError as error:
+        if as_json:
+            emit({"valid": False, "diagnostics": [item.document() for item in error.diagnostics]})
+        else:
+            screen.diagnostics(text, _name(file), error.diagnostics)
+        raise typer.Exit(Exit.REFUSED) from None
+    if as_json:
+        emit(describe(circuit))
+        return
+    if openqasm:
+        sys.stdout.write(write(circuit))
+    else:
+        listing.validation(circuit, describe(circuit), _name(file))
+    screen.diagnostics(text, _name(file), circuit.warnings, style="bold yellow")
 
 
 @app.command(rich_help_panel=_PANEL)

@@ -7,27 +7,28 @@ from typing import Any
 
 from rich.text import Text
 
+from qmesh_client.drawing import draw
 from qmesh_client.screen import moment, number, out, plural, table
+from qmesh_model.circuit import Circuit
 
 _NANO = 1e9
 _ID = 36
 
 
-def validation(document: Mapping[str, Any], name: str) -> None:
-    """A valid circuit."""
+def validation(circuit: Circuit, document: Mapping[str, Any], name: str) -> None:
+    """A valid circuit: its size, a drawing, its figures."""
     console = out()
-    size = f"{plural(document['qubits'], 'qubit')}, {plural(len(document['operations']), 'operation')}"
+    size = f"{plural(circuit.num_qubits, 'qubit')}, {plural(len(circuit.operations), 'operation')}"
     console.print(Text.assemble(("valid", "bold green"), f"  {name}: {size}"))
+    console.print()
+    for line in draw(circuit, console.width - 2):
+        console.print(Text(f"  {line}".rstrip()), soft_wrap=True)
+    console.print()
     for key, value in document["statistics"].items():
-        console.print(Text(f"  {key.replace('_', ' ')}: {_flat(value)}"))
-    for warning in document["diagnostics"]:
-        console.print(Text(f"warning: line {warning['line']}: {warning['message']}", style="yellow"))
-
-
-def _flat(value: object) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {count}" for name, count in value.items()) or "-"
-    return str(value)
+        shown = ("yes" if value else "no") if isinstance(value, bool) else f"{value:,}"
+        console.print(Text(f"  {key.replace('_', ' ')}: {shown}"))
+    if circuit.symbols:
+        console.print(Text(f"  parameters: {', '.join(circuit.symbols)}"))
 
 
 def jobs(found: Sequence[Mapping[str, Any]]) -> None:

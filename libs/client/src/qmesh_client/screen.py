@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from qmesh_model.diagnostics import Diagnostic, drawn
+
 _PIPE_WIDTH = 100
 
 
@@ -62,27 +64,30 @@ def refusal(problem: Mapping[str, Any]) -> None:
         err().print(Text(f"  request {problem['request_id']}", style="dim"))
 
 
-def diagnostics(text: str, name: str, problem: Mapping[str, Any]) -> None:
-    """Circuit errors with their source lines and carets."""
+_STYLES = {
+    "title": "bold",
+    "place": "blue",
+    "gap": "blue",
+    "source": "",
+    "primary": "bold red",
+    "secondary": "cyan",
+}
+
+
+def diagnostics(text: str, name: str, found: Sequence[Diagnostic], *, style: str = "bold red") -> None:
+    """Findings with their source lines, carets and second places."""
     console = err()
-    lines = text.split("\n")
-    for entry in problem.get("errors") or []:
-        line, column = int(entry["line"]), int(entry["column"])
-        source = lines[line - 1].rstrip("\r") if 0 < line <= len(lines) else ""
-        # a tab is drawn as one blank, so that the caret stands where the column says
-        drawn = "".join(
-            " " if character == "\t" or not character.isprintable() else character for character in source
-        )
-        width = max(1, min(int(entry.get("end_column") or column + 1), len(source) + 1) - column)
-        gutter = " " * len(str(line))
-        console.print(Text.assemble((f"{entry['code']}: ", "bold red"), (entry["message"], "bold")))
-        console.print(Text(f"{gutter}--> {name}:{line}:{column}", style="blue"), soft_wrap=True)
-        console.print(Text(f"{gutter} |", style="blue"))
-        console.print(Text.assemble((f"{line} | ", "blue"), drawn), soft_wrap=True)
-        caret = Text.assemble((f"{gutter} | ", "blue"), " " * (column - 1), ("^" * width, "bold red"))
-        console.print(caret, soft_wrap=True)
-        if entry.get("hint"):
-            console.print(Text.assemble((f"{gutter} = hint: ", "cyan"), entry["hint"]))
+    for item in found:
+        for row in drawn(text, item, name):
+            if row.kind == "title":
+                code, _, message = row.text.partition(": ")
+                line = Text.assemble((f"{code}: ", style), (message, "bold"))
+            elif row.kind == "hint":
+                line = Text.assemble((f"{row.margin} ", "cyan"), row.text)
+            else:
+                line = Text.assemble((f"{row.margin} ", "blue"), (row.text, _STYLES[row.kind]))
+            line.rstrip()
+            console.print(line, soft_wrap=True)
 
 
 def number(value: float) -> str:

@@ -112,11 +112,11 @@ def drawn(text: str, diagnostic: Diagnostic, name: str = "circuit") -> list[Row]
         source, shift = _window(lines[line - 1] if 0 < line <= len(lines) else "", here[0][1])
         rows.append(Row("source", f"{line:>{width}} |", source))
         for _, column, end, label, primary in here:
-            start, stop = max(0, column - 1 - shift), max(column - shift, end - 1 - shift)
-            under = ("^" if primary else "-") * max(1, min(stop, len(source) + 1) - start)
-            if start <= len(source):
-                mark = " " * start + under + (f" {label}" if label else "")
-                rows.append(Row("primary" if primary else "secondary", f"{blank} |", mark))
+            start = min(max(0, column - 1 - shift), len(source))
+            stop = min(max(start + 1, end - 1 - shift), len(source) + 1)
+            under = ("^" if primary else "-") * max(1, stop - start)
+            mark = " " * start + under + (f" {label}" if label else "")
+            rows.append(Row("primary" if primary else "secondary", f"{blank} |", mark))
     if diagnostic.hint:
         rows.append(Row("hint", f"{blank} = hint:", diagnostic.hint))
     return rows

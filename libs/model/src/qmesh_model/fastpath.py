@@ -6,18 +6,17 @@ Responsible for speed only: whatever is not plainly right is left to the parser,
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Final
 
 from qmesh_model import gates
-from qmesh_model.arithmetic import read_parameter
+from qmesh_model.arithmetic import read_integer, read_parameter
 from qmesh_model.circuit import Register, Span
 from qmesh_model.context import Context
 from qmesh_model.gates import Gate
 from qmesh_model.parameters import Parameter
 from qmesh_model.segments import Fault, Lexer, Segment
 
-_OPERAND: Final = r"([A-Za-z_]\w*+)[ \t]*+\[[ \t]*+(?:([0-9]{1,10})|(-?\w++)[ \t]*+(?:([-+])[ \t]*+([0-9]{1,9})[ \t]*+)?+)[ \t]*+\][ \t]*+"
+_OPERAND: Final = r"([A-Za-z_]\w*+)[ \t]*+\[([^\[\]{}:;,\n\"]{1,60}+)\][ \t]*+"
 _VALUE: Final = r"[^()\";{}\[\]\n]"
 _BLANK: Final = r"(?:[ \t\n]++|//[^\n]*+)*+"
 _STATEMENT: Final = re.compile(
@@ -29,7 +28,8 @@ _MEASURE: Final = re.compile(
     rf"{_BLANK}(?:measure[ \t]++{_OPERAND}->[ \t]*+{_OPERAND}|{_OPERAND}=[ \t]*+measure[ \t]++{_OPERAND});",
     re.ASCII,
 )
-_PARTS: Final = 5
+_PARTS: Final = 2
+_DIGITS: Final = 10
 _KEPT: Final = 1_000
 _RUN: Final = 2_000
 """Statements after which the parser looks at the clock."""
@@ -42,13 +42,23 @@ class FastPath:
         scope_changed: names may have changed since the last run.
     """
 
-    __slots__ = ("_callees", "_context", "_lexer", "_params", "_registers", "_texts", "scope_changed")
+    __slots__ = (
+        "_callees",
+        "_context",
+        "_indices",
+        "_lexer",
+        "_params",
+        "_registers",
+        "_texts",
+        "scope_changed",
+    )
 
     def __init__(self, lexer: Lexer, context: Context) -> None:
         self._lexer = lexer
         self._context = context
         self._callees: dict[str, Gate | None] = {}
         self._params: dict[str, tuple[Parameter, ...] | None] = {}
+        self._indices: dict[str, int | None] = {}
         self._texts: dict[str, Segment | None] = {}
         self._registers: dict[str, Register] = {}
         self.scope_changed = True
@@ -81,6 +91,7 @@ class FastPath:
     def forget_values(self) -> None:
         """Values of names have changed."""
         self._params.clear()
+        self._indices.clear()
 
     def one(self, segment: Segment) -> bool:
         """Emits the gate at a segment's cursor, if it is plain."""
@@ -93,6 +104,7 @@ class FastPath:
         self.scope_changed = False
         self._callees.clear()
         self._params.clear()
+        self._indices.clear()
         names = self._context.scope.names
         if not self._registers or len(self._registers) != len(self._context.qubit_registers) + len(
             self._context.bit_registers
@@ -103,27 +115,31 @@ class FastPath:
                 if entry.register is not None and entry.elements is None and not entry.scalar
             }
 
-    def _index(self, parts: Sequence[str | None], size: int) -> int:
+    def _index(self, text: str, size: int) -> int:
         """An index, counted from 0; -1 when the parser had better look at it."""
-        _, digits, name, sign, number = parts
-        if digits is not None:
-            value = int(digits)
+        if text.isdigit() and text.isascii():
+            value = int(text) if len(text) <= _DIGITS else size
         else:
-            if name is None or self._context.version2:
+            found = self._indices[text] if text in self._indices else self._integer(text)
+            if found is None or (found < 0 and self._context.version2):
                 return -1
-            if name[0] == "-":
-                if sign is not None or not name[1:].isdigit():
-                    return -1
-                value = size - int(name[1:])
-            else:
-                entry = self._context.scope.names.get(name)
-                if entry is None or entry.kind != "const" or not isinstance(entry.value, int):
-                    return -1
-                value = entry.value
-                if number is not None:
-                    value += int(number) if sign == "+" else -int(number)
-                value = value + size if value < 0 else value
+            value = found + size if found < 0 else found
         return value if 0 <= value < size else -1
+
+    def _integer(self, text: str) -> int | None:
+        """Value of an index that is an expression."""
+        context = self._context
+        segment = self._texts[text] if text in self._texts else self._tokens(text)
+        value = None
+        if segment is not None:
+            segment.at = 0
+            try:
+                value = read_integer(segment, context.scope, context.limits)
+            except Fault:
+                return None
+            value = value if segment.kind == ";" else None
+        self._indices[text] = value
+        return value
 
     def _callee(self, name: str) -> Gate | None:
         scope = self._context.scope
@@ -149,7 +165,7 @@ class FastPath:
             register = registers.get(register_name)
             if register is None:
                 return False
-            index = self._index(groups[at : at + _PARTS], register.size)
+            index = self._index(groups[at + 1], register.size)
             if index < 0:
                 return False
             qubits.append(register.offset + index)
@@ -179,7 +195,7 @@ class FastPath:
         qubit_register, bit_register = self._registers.get(source[0]), self._registers.get("=" + target[0])
         if qubit_register is None or bit_register is None:
             return False
-        qubit, bit = self._index(source, qubit_register.size), self._index(target, bit_register.size)
+        qubit, bit = self._index(source[1], qubit_register.size), self._index(target[1], bit_register.size)
         if qubit < 0 or bit < 0:
             return False
         builder = self._context.builder

@@ -543,6 +543,16 @@ def _no_version(start: int, end: int) -> Fault:
 
 
 _LINE_END: Final = re.compile(r"\r\n?")
+_FORBIDDEN: Final = re.compile("[\0\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+"""What no text holds, comments included: NUL, halves of surrogate pairs, and marks that turn the direction of text."""
+
+
+def _forbidden(text: str, at: int) -> Diagnostic:
+    before = _LINE_END.sub("\n", text[:at])
+    column = len(before) - before.rfind("\n")
+    message = f"unexpected character {quoted(text[at])}"
+    hint = "remove it; a text holds no NUL, no lone surrogate and no mark that turns its direction"
+    return Diagnostic("QASM200", message, before.count("\n") + 1, column, column + 1, hint)
 
 
 def parse(text: str, limits: Limits = DEFAULT_LIMITS) -> Circuit:
@@ -561,4 +571,7 @@ def parse(text: str, limits: Limits = DEFAULT_LIMITS) -> Circuit:
     if len(text) > limits.text_bytes or len(text.encode("utf-8", "surrogatepass")) > limits.text_bytes:
         message = f"the text has more than {limits.text_bytes} bytes (`text_bytes`)"
         raise CircuitError([Diagnostic("MESH100", message, 1, 1, 2)])
+    forbidden = _FORBIDDEN.search(text)
+    if forbidden is not None:
+        raise CircuitError([_forbidden(text, forbidden.start())])
     return _Parser(_LINE_END.sub("\n", text), Budgets.of(limits)).run()

@@ -1,13 +1,49 @@
 """Settings of the gateway."""
 
 import ipaddress
-from typing import override
+from typing import Literal, override
 
 from pydantic import Field, SecretStr
 
-from qmesh_kit.settings import BaseMeshSettings, Duration, NatsSection, Problem, ServiceSection, Size
+from qmesh_kit.settings import (
+    BaseMeshSettings,
+    Duration,
+    NatsSection,
+    Problem,
+    Section,
+    ServiceSection,
+    Size,
+)
+from qmesh_model.budgets import Budgets
 
+_BOUNDS = Budgets()
 _API_KEY = "QMESH_GATEWAY__API_KEY"
+
+
+class CircuitsSection(Section):
+    """QMESH_GATEWAY__CIRCUITS__*: bounds of circuits, each under the name by which a diagnostic names it."""
+
+    text_bytes: Size = Field(default=_BOUNDS.text_bytes, gt=0, le=1 << 20)
+    operations: int = Field(default=_BOUNDS.operations, gt=0, le=1_000_000)
+    qubits: int = Field(default=_BOUNDS.qubits, gt=0, le=100_000)
+    bits: int = Field(default=_BOUNDS.bits, gt=0, le=100_000)
+    nesting: int = Field(default=_BOUNDS.nesting, gt=0, le=256)
+    identifier: int = Field(default=_BOUNDS.identifier, gt=0, le=1024)
+    integer_digits: int = Field(default=_BOUNDS.integer_digits, gt=0, le=18)
+    operands: int = Field(default=_BOUNDS.operands, gt=0)
+    condition_reads: int = Field(default=_BOUNDS.condition_reads, gt=0)
+    expression_work: int = Field(default=_BOUNDS.expression_work, gt=0)
+    gate_operations: int = Field(default=_BOUNDS.gate_operations, gt=0, le=1_000_000)
+    controls: int = Field(default=_BOUNDS.controls, gt=0, le=128)
+    iterations: int = Field(default=_BOUNDS.iterations, gt=0)
+    loop_bytes: Size = Field(default=_BOUNDS.loop_bytes, gt=0)
+    cpu_seconds: Duration = Field(default=_BOUNDS.cpu_seconds, gt=0, le=60)
+    diagnostics: int = Field(default=_BOUNDS.diagnostics, gt=0, le=100)
+    annotations: Literal["refuse", "warn"] = _BOUNDS.annotations
+
+    def budgets(self) -> Budgets:
+        """For the front end."""
+        return Budgets(**self.model_dump())
 
 
 class GatewaySection(ServiceSection):
@@ -27,6 +63,7 @@ class GatewaySection(ServiceSection):
     max_body: Size = Field(default=1 << 20, gt=0)
     body_timeout: Duration = Field(default=10.0, gt=0)
     stream_idle: Duration = Field(default=15.0, gt=0)
+    circuits: CircuitsSection = CircuitsSection()
 
 
 class Settings(BaseMeshSettings):

@@ -128,17 +128,5 @@ def of_diagnostics(diagnostics: Sequence[Diagnostic]) -> ProblemError:
         422,
         "CIRCUIT_INVALID",
         f"line {first.line}, column {first.column}: {first.message}{more}",
-        [diagnostic_document(d) for d in diagnostics],
+        [d.document() for d in diagnostics],
     )
-
-
-def diagnostic_document(diagnostic: Diagnostic) -> dict[str, object]:
-    """One diagnostic as JSON."""
-    return {
-        "line": diagnostic.line,
-        "column": diagnostic.column,
-        "end_column": diagnostic.end_column,
-        "code": diagnostic.code,
-        "message": diagnostic.message,
-        "hint": diagnostic.hint,
-    }

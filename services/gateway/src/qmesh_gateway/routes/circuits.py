@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated
 
 import orjson
@@ -18,58 +20,69 @@ from qmesh.runtime.v1 import runtime_pb2 as runtime
 from qmesh_gateway.answers import JsonResponse
 from qmesh_gateway.bodies import CompileBody, SubmitBody, ValidateBody, read
 from qmesh_gateway.domain import documents
-from qmesh_gateway.domain.problems import ProblemError, diagnostic_document, of_diagnostics
-from qmesh_gateway.state import caller_of, state_of
+from qmesh_gateway.domain.problems import ProblemError, of_diagnostics
+from qmesh_gateway.state import GatewayState, caller_of, state_of
 from qmesh_model import wire
+from qmesh_model.budgets import Budgets
 from qmesh_model.circuit import Circuit
-from qmesh_model.diagnostics import CircuitError, Diagnostic
+from qmesh_model.description import describe
+from qmesh_model.diagnostics import CircuitError
 from qmesh_model.parser import parse
-from qmesh_model.statistics import statistics_of
 
 router = APIRouter(prefix="/circuits", tags=["circuits"])
 
 _OFF_LOOP = 16 << 10
-_LARGEST = 256 << 10
+_SHORT = 1_000
+_EXCEEDED = frozenset({"MESH101", "MESH107", "MESH108", "MESH109", "MESH119", "MESH120"})
 _LARGEST_MESSAGE = (4 << 20) - (64 << 10)  # below the 4 MiB that a gRPC server of the mesh takes
 _KEY_LENGTH = 200
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 Caller = Annotated[caller.Caller, Depends(caller_of)]
 
 
-async def parsed(text: str) -> tuple[Circuit, circuit.Circuit]:
-    """The circuit and its wire form; long texts are read off the event loop.
+async def read_circuit[T](state: GatewayState, text: str, make: Callable[[Circuit], T]) -> tuple[Circuit, T]:
+    """The circuit, and what is made of it; only short circuits are read on the event loop.
 
     Raises:
         ProblemError: 413 or 422 with line, column and hint.
     """
-    size = len(text.encode())
-    if size > _LARGEST:
-        raise ProblemError(413, "CIRCUIT_TOO_LARGE", f"the circuit has {size} bytes, more than {_LARGEST}")
-    if "\0" in text:
-        raise of_diagnostics([_nul(text)])
+    budgets = state.settings.circuits.budgets()
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if size > budgets.text_bytes:
+        raise ProblemError(
+            413,
+            "CIRCUIT_TOO_LARGE",
+            f"the circuit has {size} bytes, more than {budgets.text_bytes} (`text_bytes`)",
+        )
     try:
-        form, message = _read(text) if size <= _OFF_LOOP else await asyncio.to_thread(_read, text)
+        if size <= _OFF_LOOP:
+            try:
+                return _read(text, _short(budgets), make)
+            except CircuitError as error:
+                if not any(found.code in _EXCEEDED for found in error.diagnostics):
+                    raise
+        return await asyncio.to_thread(_read, text, budgets, make)
     except CircuitError as error:
         raise of_diagnostics(error.diagnostics) from None
-    return form, message
 
 
-def _read(text: str) -> tuple[Circuit, circuit.Circuit]:
-    form = parse(text)
-    return form, wire.to_proto(form)
-
-
-def _nul(text: str) -> Diagnostic:
-    before = text[: text.index("\0")]
-    line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
-    return Diagnostic(
-        code="QASM101",
-        message="the circuit has a NUL character",
-        line=line,
-        column=column,
-        end_column=column + 1,
-        hint="send plain text",
+def _short(budgets: Budgets) -> Budgets:
+    """Bounds of what is read on the event loop: a short text can stand for a large circuit."""
+    return replace(
+        budgets,
+        operations=min(budgets.operations, _SHORT),
+        gate_operations=min(budgets.gate_operations, _SHORT),
+        iterations=min(budgets.iterations, _SHORT),
+        operands=min(budgets.operands, 10 * _SHORT),
+        condition_reads=min(budgets.condition_reads, 10 * _SHORT),
+        expression_work=min(budgets.expression_work, 10 * _SHORT),
+        loop_bytes=min(budgets.loop_bytes, _OFF_LOOP),
     )
+
+
+def _read[T](text: str, budgets: Budgets, make: Callable[[Circuit], T]) -> tuple[Circuit, T]:
+    form = parse(text, budgets)
+    return form, make(form)
 
 
 @router.post("/submit", status_code=202, operation_id="submitCircuit")
@@ -77,7 +90,7 @@ async def submit(request: Request, who: Caller) -> JsonResponse:
     """Submits a circuit; a circuit that cannot be understood is refused at once."""
     body, raw = await read(request, SubmitBody)
     state = state_of(request)
-    form, circuit_form = await parsed(body.circuit)
+    form, circuit_form = await read_circuit(state, body.circuit, wire.to_proto)
     message = runtime.SubmitRequest(
         caller=who,
         text=body.circuit,
@@ -173,35 +186,15 @@ def _observables(body: SubmitBody, form: Circuit) -> list[circuit.Observable]:
 async def validate(request: Request) -> JsonResponse:
     """Says what the mesh understands of a circuit, without running it."""
     body, _ = await read(request, ValidateBody)
-    form, _ = await parsed(body.circuit)
-    return JsonResponse(
-        {
-            "valid": True,
-            "diagnostics": [diagnostic_document(d) for d in form.warnings],
-            "qubits": form.num_qubits,
-            "operations": [
-                {
-                    "index": op.index,
-                    "name": op.name,
-                    "service_type": op.service_type or None,
-                    "qubits": list(op.qubits),
-                    "terminal": op.terminal,
-                    "line": op.span.line,
-                    "column": op.span.column,
-                }
-                for op in form.operations
-            ],
-            "digest": form.digest.hex(),
-            "statistics": statistics_of(form),
-        }
-    )
+    _, document = await read_circuit(state_of(request), body.circuit, describe)
+    return JsonResponse(document)
 
 
 @router.post("/compile", operation_id="compileCircuit")
 async def compile_circuit(request: Request, who: Caller) -> JsonResponse:
     """Plans a circuit without running it."""
     body, _ = await read(request, CompileBody)
-    _, circuit_form = await parsed(body.circuit)
+    _, circuit_form = await read_circuit(state_of(request), body.circuit, wire.to_proto)
     message = planner.CompileRequest(
         caller=who,
         circuit=circuit_form,
