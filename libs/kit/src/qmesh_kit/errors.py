@@ -84,6 +84,13 @@ def register_translator(translator: Translator) -> None:
     _TRANSLATORS.append(translator)
 
 
+def is_foreseen(error: BaseException) -> bool:
+    """Whether a dependency was away, or refused; every part of a group has to say so."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(is_foreseen(part) for part in error.exceptions)
+    return isinstance(error, OSError | TimeoutError) or translate(error) is not None
+
+
 def translate(error: BaseException) -> ServiceError | None:
     """The service error that an exception stands for; None when it is unforeseen."""
     if isinstance(error, ServiceError):

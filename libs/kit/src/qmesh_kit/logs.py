@@ -49,7 +49,9 @@ def _scrub(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[s
     """Redacts by key and escapes values."""
     for key, value in list(event.items()):
         if key == "exception":
-            event[key] = escape(str(value).replace("\n", " | "), _TRACE)
+            event[key] = escape(
+                str(value).replace("\n", " | ")[-_TRACE:], _TRACE
+            )  # the cause stands at its end
         elif _SECRET.search(key):
             event[key] = "[redacted]"
         else:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from qmesh_kit.errors import ServiceError
+from qmesh_kit.errors import is_foreseen
 
 log = structlog.get_logger()
 
@@ -19,7 +19,9 @@ async def every(
     while not stopping.is_set():
         try:
             await step()
-        except (ServiceError, OSError, TimeoutError) as error:
+        except Exception as error:
+            if not is_foreseen(error):
+                raise
             log.warning("background step failed", step=name, error=repr(error))
         try:
             async with asyncio.timeout(seconds):

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import structlog
 
-from qmesh_kit.errors import translate
+from qmesh_kit.errors import is_foreseen
 
 log = structlog.get_logger()
 
@@ -57,7 +57,7 @@ class OutboxRelay:
                 while await self._relay():
                     continue
             except Exception as error:
-                if not _foreseen(error):
+                if not is_foreseen(error):
                     raise
                 log.warning("outbox relay interrupted", error=repr(error)[:200])
                 await asyncio.sleep(_PERIOD)
@@ -76,10 +76,3 @@ class OutboxRelay:
                 group.create_task(self._publisher.publish(subject, payload, msg_id=f"outbox-{number}"))
         await self._store.outbox_done([row[0] for row in rows])
         return len(rows) == _BATCH
-
-
-def _foreseen(error: BaseException) -> bool:
-    """Whether a dependency was away; every part of a group has to say so."""
-    if isinstance(error, BaseExceptionGroup):
-        return all(_foreseen(part) for part in error.exceptions)
-    return isinstance(error, OSError | TimeoutError) or translate(error) is not None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from qmesh_kit.errors import ServiceError
+from qmesh_kit.errors import is_foreseen
 from qmesh_runtime.application.processor import JobProcessor, Services
 from qmesh_runtime.domain.claim import Claim
 from qmesh_runtime.ports import JobStore, StaleClaimError
@@ -78,7 +78,9 @@ class Worker:
     async def _claim(self, names: Sequence[str], limit: int) -> None:
         try:
             claims = await self._store.claim(names, limit)
-        except (ServiceError, OSError, TimeoutError) as error:
+        except Exception as error:
+            if not is_foreseen(error):
+                raise
             log.warning("claim failed", error=repr(error)[:200])
             return
         for claim in claims:
@@ -129,7 +131,9 @@ class Worker:
                 continue
             try:
                 held = await self._store.heartbeat([running.claim for running in mine.values()])
-            except (ServiceError, OSError, TimeoutError) as error:
+            except Exception as error:
+                if not is_foreseen(error):
+                    raise
                 log.warning("heartbeat failed", error=repr(error)[:200])
                 continue
             for job_id in mine.keys() - held:
