@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -16,6 +16,7 @@ from typer.exceptions import Abort, TyperException
 from qmesh_client import __version__, listing, screen
 from qmesh_client import result as results
 from qmesh_client.exits import Exit
+from qmesh_client.kube import KubeError, Release, open_mesh
 from qmesh_client.mesh import TERMINAL, Mesh, MeshAddressError, MeshRefusedError, MeshUnreachableError
 from qmesh_client.progress import follow
 from qmesh_model.description import describe
@@ -38,9 +39,10 @@ _INTERRUPTED = 130
 
 @dataclass(slots=True)
 class Target:
-    """Where the mesh is."""
+    """Where the mesh is: at an address, or in a release of a cluster."""
 
     url: str | None = None
+    kube: Release | None = None
 
 
 def _version(*, value: bool) -> None:
@@ -53,16 +55,39 @@ def _version(*, value: bool) -> None:
 def options(
     context: typer.Context,
     url: Annotated[str | None, typer.Option(envvar="QMESH_URL", help="Address of the gateway.")] = None,
+    kube: Annotated[
+        str | None,
+        typer.Option(
+            envvar="QMESH_KUBE",
+            metavar="[[[CONTEXT/]NAMESPACE/]RELEASE]",
+            help="The mesh of a Helm release: forwards a port and reads its key; without a name, the only one there.",
+        ),
+    ] = None,
     *,
     version: Annotated[  # noqa: ARG001 - its callback does it
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Options of all commands."""
-    context.obj = Target(url)
+    if kube is not None and _given(context, "url"):
+        if _given(context, "kube"):
+            raise typer.BadParameter("--url and --kube name a mesh each; give one of them")
+        kube = None
+    try:
+        context.obj = Target(url, None if kube is None else Release.parse(kube))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--kube") from None
+
+
+def _given(context: typer.Context, option: str) -> bool:
+    """Whether an option stands on the command line, and not in the environment."""
+    source = context.get_parameter_source(option)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _mesh(context: typer.Context) -> Mesh:
+    if context.obj.kube is not None:
+        return context.with_resource(open_mesh(context.obj.kube))
     try:
         return Mesh(context.obj.url)
     except MeshAddressError as error:
@@ -287,19 +312,36 @@ def _join() -> None:
         register(app)
 
 
+def _with_kube(words: Sequence[str], commands: Collection[str]) -> list[str]:
+    """The words, with an empty value for a `--kube` before a command that has none."""
+    found = list(words)
+    for place, word in enumerate(words):
+        if word in commands:
+            break
+        following = words[place + 1 : place + 2]
+        if word == "--kube" and (not following or following[0] in commands or following[0].startswith("-")):
+            found[place] = "--kube="
+    return found
+
+
 def run(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    command = typer.main.get_command(app)
+    known: Collection[str] = getattr(command, "commands", {})
     try:
-        outcome = typer.main.get_command(app).main(args=words, prog_name="qmesh", standalone_mode=False)
+        outcome = command.main(args=_with_kube(words, known), prog_name="qmesh", standalone_mode=False)
     except Abort:
         return _INTERRUPTED
     except TyperException as error:
         if str(error):  # without arguments the help has been printed
             screen.error(f"{error.format_message()}\nSee 'qmesh --help', or 'qmesh COMMAND --help'.")
         return Exit.USAGE
+    except KubeError as error:
+        screen.error(str(error))
+        return error.exit
     except MeshUnreachableError as error:
-        screen.error(f"{error}\nIs it running? Start one with 'qmesh up', or set QMESH_URL.")
+        screen.error(f"{error}\n{error.remedy}")
         return Exit.UNREACHABLE
     except MeshRefusedError as error:
         screen.refusal(error.problem)

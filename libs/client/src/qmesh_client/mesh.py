@@ -25,7 +25,16 @@ class MeshAddressError(ValueError):
 
 
 class MeshUnreachableError(Exception):
-    """No mesh answers at the address."""
+    """No mesh answers at the address.
+
+    Attributes:
+        remedy: what to do.
+    """
+
+    def __init__(self, message: str, remedy: str) -> None:
+        """Takes what happened and what to do."""
+        super().__init__(message)
+        self.remedy = remedy
 
 
 class MeshRefusedError(Exception):
@@ -74,6 +83,8 @@ class Mesh:
         timeout: seconds for one request.
     """
 
+    remedy = "Is it running? Start one with 'qmesh up', or set QMESH_URL."
+
     def __init__(self, url: str | None = None, api_key: str | None = None, timeout: float = 30.0) -> None:
         """Connects on first use.
 
@@ -100,17 +111,24 @@ class Mesh:
         """Closes connections."""
         self._http.close()
 
+    def place(self) -> str:
+        """Where the mesh is, for people."""
+        return self.url
+
+    def _unreachable(self, what: str, why: str = "") -> MeshUnreachableError:
+        return MeshUnreachableError(f"{what} {self.place()}{': ' if why else ''}{why}", self.remedy)
+
     def _ask(self, method: str, path: str, **options: Any) -> Any:
         try:
             answer = self._http.request(method, path, **options)
         except httpx.TransportError as error:
-            raise MeshUnreachableError(f"cannot reach a mesh at {self.url}: {error}") from None
+            raise self._unreachable("cannot reach a mesh at", str(error)) from None
         if answer.is_error:
             raise _refused(answer)
         try:
             return answer.json()
         except ValueError:
-            raise MeshUnreachableError(f"what answers at {self.url} is not a mesh") from None
+            raise self._unreachable("no mesh, but something else, answers at") from None
 
     def submit(self, circuit: str, *, idempotency_key: str | None = None, **options: Any) -> dict[str, Any]:
         """Submits a circuit; options are the fields of the HTTP body (shots, seed, strategy, noise, ...)."""
@@ -173,7 +191,7 @@ class Mesh:
                     yield event
             except httpx.TransportError as error:
                 if not self._alive():
-                    raise MeshUnreachableError(f"lost the mesh at {self.url}: {error}") from None
+                    raise self._unreachable("lost the mesh at", str(error)) from None
             except MeshRefusedError as error:
                 if error.status != _UNAVAILABLE:
                     raise
