@@ -24,7 +24,7 @@ class ApiCluster:
             KeysError: this is no pod, or it has no token.
         """
         try:
-            config.load_incluster_config()  # type: ignore[no-untyped-call] # the client's own
+            config.load_incluster_config()
         except config.ConfigException as error:
             raise KeysError(f"this runs in a pod with a service account token only: {error}") from None
         self._api = client.CoreV1Api()

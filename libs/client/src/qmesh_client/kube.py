@@ -61,8 +61,8 @@ class Release:
         if any(c.isspace() or not c.isprintable() for c in text):
             raise ValueError(f"{text!r} should be like context/namespace/release, without blanks")
         parts = [part or None for part in text.rsplit("/", 2)]
-        padded: list[str | None] = [None] * (3 - len(parts)) + parts
-        return cls(*padded)
+        missing: list[str | None] = [None] * (3 - len(parts))
+        return cls(*missing, *parts)
 
 
 @dataclass(frozen=True, slots=True)
