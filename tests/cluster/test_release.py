@@ -245,7 +245,11 @@ def test_root_pods_are_refused(release: Namespace) -> None:
 def test_edges_that_no_policy_allows_are_blocked(release: Namespace) -> None:
     """Parts reach what the table of edges says, and nothing else."""
     domain = f"{NAMESPACE}.svc.cluster.local"
-    addresses = {"postgres": (f"postgres.{domain}", 5432), "nats": (f"nats.{domain}", 4222)} | {
+    addresses = {
+        "postgres": (f"postgres.{domain}", 5432),
+        "nats": (f"nats.{domain}", 4222),
+        "mongodb": (f"mongodb.{domain}", 27017),
+    } | {
         name: (f"{RELEASE}-{name}.{domain}", 8080 if name == "gateway" else 50051)
         for name in COMPONENTS
         if name != "node"
@@ -254,7 +258,7 @@ def test_edges_that_no_policy_allows_are_blocked(release: Namespace) -> None:
     allowed = {
         "gateway": {"planner", "registry", "reservation", "runtime", "analyzer", "nats"},
         "planner": {"registry", "postgres"},
-        "registry": {"postgres", "nats"},
+        "registry": {"postgres", "nats", "mongodb"},
         "reservation": {"postgres"},
         "runtime": {"planner", "registry", "reservation", "analyzer", "node", "postgres", "nats"},
         "node": {"node"},
