@@ -29,7 +29,7 @@ $(CURDIR)/.tools/uv/bin/uv:
 	@"$(PY312)" -m venv .tools/uv
 	@.tools/uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
-$(STAMP): locks/dev.txt pyproject.toml $(MEMBERS) | $(UV)
+$(STAMP): locks/dev.txt pyproject.toml $(MEMBERS) $(wildcard services/node/native/*) | $(UV)
 	@test -n "$(PY312)" || { echo "qmesh needs Python 3.12 (python3.12 on PATH); this machine has none" >&2; exit 78; }
 	@tools/prerequisites build
 	@test -x $(BIN)/python || "$(UV)" venv --quiet --python "$(PY312)" $(VENV)
