@@ -1,8 +1,12 @@
-"""The live components of one block: which wire belongs to which, and every change that may need memory."""
+"""The live components of one block: which wire belongs to which, and every change that may need memory.
+
+Gates on all shots wait until somebody looks at their component, so that a run of them costs one pass over its memory.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -12,11 +16,22 @@ from qmesh_node.domain import kernels
 from qmesh_node.domain.bits import Column
 from qmesh_node.domain.ensemble import Ensemble
 from qmesh_node.domain.errors import ExhaustedError, InvalidBlockError
-from qmesh_node.domain.kernels import Matrix
+from qmesh_node.domain.forms import Matrix
 from qmesh_node.domain.memory import Workspace
+from qmesh_node.domain.sweeps import Run
 from qmesh_node.domain.syndrome import Pauli
 
 MAX_DENSE = 24
+_LONGEST = 1 << 27
+"""Amplitudes that the gates of one run change: about half a second, after which the deadline is looked at again."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """Gates of one component that wait, and the fragments that they belong to."""
+
+    run: Run = field(default_factory=Run)
+    fragments: set[int] = field(default_factory=set)
 
 
 class Components:
@@ -27,6 +42,21 @@ class Components:
         self._workspace = workspace
         self._dense_limit = min(dense_limit, MAX_DENSE)
         self._of_wire: dict[int, Ensemble] = {}
+        self._waiting: dict[int, _Waiting] = {}
+        self._settled: set[int] = set()
+
+    def settled(self) -> set[int]:
+        """Fragments whose last gate has happened since this was asked before."""
+        settled, self._settled = self._settled, set()
+        return settled
+
+    def _settle(self, component: Ensemble) -> Ensemble:
+        """Lets the gates happen that wait."""
+        waiting = self._waiting.pop(id(component), None)
+        if waiting is not None:
+            waiting.run.apply(component.states)
+            self._settled |= waiting.fragments
+        return component
 
     def add(self, ensemble: Ensemble) -> None:
         """Takes an input version in."""
@@ -45,11 +75,20 @@ class Components:
 
     def of(self, wires: Sequence[int]) -> Ensemble:
         """The component of the wires, merged where they were apart."""
-        component = self.find(wires[0])
+        return self._settle(self._joined(wires))
+
+    def find(self, wire: int) -> Ensemble:
+        """The component of one wire."""
+        return self._settle(self._found(wire))
+
+    def _joined(self, wires: Sequence[int]) -> Ensemble:
+        component = self._found(wires[0])
         for wire in wires[1:]:
-            part = self.find(wire)
+            part = self._found(wire)
             if part is component:
                 continue
+            self._settle(component)
+            self._settle(part)
             self._check_width(len(component.wires) + len(part.wires))
             room = partial(self._merging, component, part)
             component = component.merge(part, room)
@@ -57,8 +96,7 @@ class Components:
                 self._of_wire[each] = component
         return component
 
-    def find(self, wire: int) -> Ensemble:
-        """The component of one wire."""
+    def _found(self, wire: int) -> Ensemble:
         component = self._of_wire.get(wire)
         if component is None:
             raise InvalidBlockError(f"wire {wire} is neither fresh nor part of an input")
@@ -90,16 +128,22 @@ class Components:
         return result
 
     def apply(
-        self, component: Ensemble, wires: Sequence[int], matrix: Matrix, active: Column | None = None
+        self, wires: Sequence[int], matrix: Matrix, active: Column | None = None, fragment: int = 0
     ) -> None:
         """Applies a matrix to the active shots; None means all."""
-        rows = None
-        if active is None:
-            component.own(partial(self._growing, component))
-        else:
+        component = self._joined(wires)
+        positions = [component.position(wire) for wire in wires]
+        if active is not None:
+            self._settle(component)
             rows = np.flatnonzero(self.split(component, active.astype(np.int64), 2))
-        positions = tuple(component.position(wire) for wire in wires)
-        kernels.apply_to_rows(component.states, positions, matrix, rows)
+            kernels.apply_matrix(component.states, positions, matrix, rows)
+            return
+        component.own(partial(self._growing, component))
+        waiting = self._waiting.setdefault(id(component), _Waiting())
+        waiting.run.add(matrix, positions)
+        waiting.fragments.add(fragment)
+        if len(waiting.run) * component.states.size > _LONGEST:
+            self._settle(component)
 
     def apply_pauli(self, wire: int, letters: NDArray[np.int64]) -> None:
         """Applies to each shot the Pauli of its letter: 0 none, 1 X, 2 Y, 3 Z."""
@@ -153,7 +197,9 @@ class Components:
         """The component that covers exactly these wires, if there is one."""
         wanted = set(wires)
         component = self._of_wire.get(next(iter(wanted), -1))
-        return component if component is not None and set(component.wires) == wanted else None
+        if component is None or set(component.wires) != wanted:
+            return None
+        return self._settle(component)
 
 
 def _labels(bits: Column, active: Column | None) -> NDArray[np.int64]:

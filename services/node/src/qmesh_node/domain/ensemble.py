@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qmesh_node.domain.kernels import States
+from qmesh_node.domain.sweeps import States
 
 RowOfShot = NDArray[np.uint32]
 Room = Callable[[int], None]

@@ -83,8 +83,15 @@ class Executor:
             else:
                 self._apply(operation, tally)
             tally.finished_at = time.time()
+            self._note_settled()
         self._readout(terminal)
-        return Execution(self._outputs(), self._columns.written, self._tallies)
+        outputs = self._outputs()
+        self._note_settled()
+        return Execution(outputs, self._columns.written, self._tallies)
+
+    def _note_settled(self) -> None:
+        for number in self._components.settled():
+            self._tallies[number].finished_at = time.time()
 
     def _begin(self, operation: gate.NodeOperation) -> FragmentTally:
         now = time.time()
@@ -113,9 +120,8 @@ class Executor:
             )  # the plan has exchanged the wires: only errors happen here
 
     def _gate(self, operation: gate.NodeOperation, active: Column | None, tally: FragmentTally) -> None:
-        component = self._components.of(operation.wires)
         matrix = kernels.gate_matrix(operation.name, tuple(operation.parameters))
-        self._components.apply(component, operation.wires, matrix, active)
+        self._components.apply(operation.wires, matrix, active, operation.fragment)
         self._gate_error(operation, active, tally)
 
     def _gate_error(self, operation: gate.NodeOperation, active: Column | None, tally: FragmentTally) -> None:
@@ -171,7 +177,7 @@ class Executor:
         self._components.collapse(wire, bits, active)
         ones = bits if active is None else bits & active
         if ones.any():
-            self._components.apply(self._components.find(wire), (wire,), _X, ones)
+            self._components.apply((wire,), _X, ones)
 
     def _syndrome(self, operation: gate.NodeOperation, active: Column | None, tally: FragmentTally) -> None:
         code = CODES[len(operation.wires)]
