@@ -11,7 +11,6 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Final
 
 from qmesh_model import calls, declarations, effects
@@ -56,8 +55,9 @@ _IGNORABLE: Final = {
 }
 _GUARDS: Final = frozenset({"if", "else", "for"})
 _DECLARES: Final = re.compile(
-    r"\b(?:gate|let|qreg|creg|(?:qubit|bit|(?:const|input)[ \t]++\w++)[ \t]*+(?:\[[^\]]{0,20}\])?)[ \t]*+\Z"
+    r"\b(?:gate|let|qreg|creg|(?:qubit|bit|(?:const|input)[ \t]++\w++)(?:[ \t]*+\[[^\]]{0,20}\])?)(?:[ \t]++|(?<=\]))\Z"
 )
+_WORD: Final = re.compile(r"\w")
 _BEFORE_NAME: Final = 80
 _OCCURRENCES: Final = 500
 _ELSE: Final = re.compile(r"else\b")
@@ -514,11 +514,16 @@ class _Parser:
     def _find_later(self, fault: Fault) -> None:
         """A name that is declared further down: says so, and where."""
         text, name = self.lexer.text, self.lexer.text[fault.start : fault.end]
-        word = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
-        for found in islice(word.finditer(text, fault.end), _OCCURRENCES):
-            if _DECLARES.search(text[max(0, found.start() - _BEFORE_NAME) : found.start()]):
+        at = fault.end
+        for _ in range(_OCCURRENCES):
+            at = text.find(name, at + 1)
+            if at < 0:
+                return
+            if _DECLARES.search(text[max(0, at - _BEFORE_NAME) : at]) and not _WORD.match(
+                text, at + len(name)
+            ):
                 fault.hint = "declare it before it is used"
-                fault.other = (*found.span(), "declared here, too late")
+                fault.other = (at, at + len(name), "declared here, too late")
                 return
 
     def _related(self, fault: Fault) -> tuple[Related, ...]:
