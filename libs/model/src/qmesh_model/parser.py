@@ -539,6 +539,8 @@ class _Parser:
         found = []
         if not any(draft[0] is Kind.MEASURE for draft in self.builder.drafts):
             self.context.warn("MESH152", 0, 1, "nothing is measured")
+        if not any(draft[2] for draft in self.builder.drafts):
+            self.context.warn("MESH156", 0, 1, "there is nothing to execute")
         for code, (start, end, message) in self.context.warnings.items():
             line, column = self.lexer.locate(start)
             found.append(Diagnostic(code, message, line, column, column + end - start, CODES[code].hint))
