@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from tests.fuzz.verdict import read
+from tests.fuzz.verdict import read, spends_budget
 from tests.mesh import ROOT
 from tests.programs import program
 
@@ -44,7 +44,7 @@ def run(executions: int, folder: Path, seed: int) -> Outcome:
     (folder / "corpus").mkdir(parents=True)
     seeds = 0
     for path in (*ROOT.glob("examples/*.qasm"), *ROOT.glob("tests/golden/*/*.qasm")):
-        if path.stat().st_size <= LONGEST:
+        if path.stat().st_size <= LONGEST and not spends_budget(path.read_bytes()):
             (folder / "corpus" / f"{path.parent.name}-{path.name}").write_bytes(path.read_bytes())
             seeds += 1
     for number in range(_PROGRAMS):

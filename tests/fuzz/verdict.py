@@ -23,6 +23,7 @@ BUDGETS: Final = Budgets(
 )
 """A tenth of the default budgets; the bounds of the text itself are the default ones."""
 
+_SPENT: Final = frozenset({"MESH101", "MESH107", "MESH108", "MESH109", "MESH119", "MESH120"})
 _REWRITTEN: Final = 500
 _SHOWN: Final = 2_000
 
@@ -42,6 +43,15 @@ def read(text: str) -> bool:
     except CircuitError:
         return False
     return True
+
+
+def spends_budget(raw: bytes) -> bool:
+    """Whether a text is refused because it costs too much: such a text is slow by design, and a poor seed."""
+    try:
+        parse(raw.decode("utf-8", "surrogateescape"), BUDGETS)
+    except CircuitError as error:
+        return any(item.code in _SPENT for item in error.diagnostics)
+    return False
 
 
 def judge(text: str) -> None:

@@ -15,7 +15,7 @@ from qiskit_qasm3_import import ConversionError
 from qiskit_qasm3_import import parse as import3
 
 from qmesh_model.diagnostics import CircuitError
-from qmesh_model.openqasm import write
+from qmesh_model.openqasm import NotWritableError, write
 from qmesh_model.parser import parse
 from tests.circuits.grammar import FEATURES, Program, programs
 from tests.circuits.meaning import TooManyBranchesError, difference
@@ -52,7 +52,7 @@ class _Tally:
         except TooManyBranchesError:
             self.too_many_branches += 1
             hypothesis.reject()
-        except CircuitError as error:
+        except (CircuitError, NotWritableError) as error:
             self.findings.append(f"{self.name}: {error}:\n{program.text}")
             return
         self.checked += 1

@@ -480,8 +480,11 @@ class _Parser:
             kind = "if" if segment.texts[0] in {"if", "else"} else "skip"
             waiting = [_If(self.builder.condition, None)] if kind == "if" else []
             self.blocks.append(_Block(kind, start, self.builder.condition, waiting))
-        elif last == "}" and len(segment.kinds) > 1 and self.blocks:
-            self._close(segment)
+        elif last == "}" and len(segment.kinds) > 1:
+            while self.blocks and self.blocks[-1].single and (loop := self.blocks[-1].loop) is not None:
+                self._next_pass(self.blocks.pop(), loop)
+            if self.blocks:
+                self._close(segment)
 
     def _report(self, fault: Fault) -> None:
         if fault.code:
