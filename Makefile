@@ -16,7 +16,7 @@ BUF := node_modules/.bin/buf
 PYTEST := $(BIN)/python -m pytest
 ARGS ?=
 
-.PHONY: help setup run test check format bench protos locks docs images chart cluster-test clean
+.PHONY: help setup run test check format bench soak protos locks docs images chart cluster-test clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -58,6 +58,9 @@ format: $(STAMP) ## mend format and import order
 
 bench: $(STAMP) ## benchmarks: a table, and JSON under build/
 	@PATH="$(BIN):$$PATH" $(BIN)/python -m tests.perf $(ARGS)
+
+soak: $(STAMP) ## the acceptance lines at full size: hours; evidence under docs/evidence (ARGS="--only faults")
+	@PATH="$(BIN):$$PATH" $(BIN)/python -m tests.soak $(ARGS)
 
 protos: $(STAMP) $(BUF) ## the stubs in libs/protos, from proto/
 	@tools/protos

@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 import psycopg
 
+from qmesh_client.kube import Cluster, Release, open_tunnel
 from qmesh_client.mesh import Mesh
+from qmesh_client.tunnel import Tunnel
 from qmesh_kit.servers import PostgresServer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,6 +37,32 @@ def until[T](condition: Callable[[], T | None], what: str, timeout: float = 30.0
     return value
 
 
+class AnyMesh(Protocol):
+    """A mesh of whatever kind, for tests that only use it.
+
+    Attributes:
+        home: a folder for what a test writes.
+    """
+
+    home: Path
+
+    @property
+    def url(self) -> str:
+        """Address of the gateway."""
+
+    def headers(self) -> dict[str, str]:
+        """What a request of a client that is not ours needs."""
+
+    def client(self) -> Mesh:
+        """A client of the mesh."""
+
+    def qmesh(self, *arguments: str, timeout: float = 120.0) -> subprocess.CompletedProcess[str]:
+        """Runs the command line."""
+
+    def run(self, file: str, **options: Any) -> dict[str, Any]:
+        """Submits an example and waits for its end; the whole job document."""
+
+
 @dataclass(slots=True)
 class LocalMesh:
     """One mesh; `port` is the gateway's."""
@@ -46,6 +74,10 @@ class LocalMesh:
     def url(self) -> str:
         """Address of the gateway."""
         return f"http://127.0.0.1:{self.port}"
+
+    def headers(self) -> dict[str, str]:
+        """None: a local mesh asks for no key."""
+        return {}
 
     def environment(self) -> dict[str, str]:
         """The environment of a user of this mesh."""
@@ -121,9 +153,68 @@ class LocalMesh:
 
     def run(self, file: str, **options: Any) -> dict[str, Any]:
         """Submits an example and waits for its end; the whole job document."""
-        with self.client() as client:
-            job = client.submit((EXAMPLES / file).read_text(), **options)
-            return client.wait(job["job_id"], timeout=120)
+        return _run(self, file, options)
+
+
+@dataclass(slots=True)
+class ReleaseMesh:
+    """A release in a cluster, reached as `qmesh --kube RELEASE` reaches it: through a tunnel, with the key of its Secret."""
+
+    home: Path
+    release: str
+    tunnel: Tunnel
+    key: str
+
+    @property
+    def url(self) -> str:
+        """The near end of the tunnel."""
+        return self.tunnel.url
+
+    def headers(self) -> dict[str, str]:
+        """The key."""
+        return {"authorization": f"Bearer {self.key}"}
+
+    def client(self) -> Mesh:
+        """A client of the mesh."""
+        return self.tunnel.mesh(60.0)
+
+    def qmesh(self, *arguments: str, timeout: float = 120.0) -> subprocess.CompletedProcess[str]:
+        """Runs the command line."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("QMESH_")}
+        return subprocess.run(
+            [str(QMESH), "--kube", self.release, *arguments],
+            env=kept | {"QMESH_HOME": str(self.home), "NO_COLOR": "1"},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
+        )
+
+    def run(self, file: str, **options: Any) -> dict[str, Any]:
+        """Submits an example and waits for its end; the whole job document."""
+        return _run(self, file, options)
+
+
+@contextmanager
+def release_mesh(release: str, home: Path) -> Iterator[ReleaseMesh]:
+    """The mesh of a release, like `context/namespace/release`.
+
+    Raises:
+        KubeError: there is none that can be used.
+    """
+    found = Release.parse(release)
+    with open_tunnel(found) as tunnel:
+        cluster = Cluster(found.context)
+        key = cluster.key(cluster.pod(cluster.gateway(found)))
+        assert key is not None, f"{release} asks for no key"
+        yield ReleaseMesh(home, release, tunnel, key)
+
+
+def _run(mesh: AnyMesh, file: str, options: dict[str, Any]) -> dict[str, Any]:
+    with mesh.client() as client:
+        job = client.submit((EXAMPLES / file).read_text(), **options)
+        return client.wait(job["job_id"], timeout=120)
 
 
 _COORDINATOR = {

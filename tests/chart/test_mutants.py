@@ -31,7 +31,7 @@ MUTANTS = {
     "no liveness": (PODS, "livenessProbe:", "otherProbe:", "no livenessProbe"),
     "deep liveness": (PODS, "path: /healthz", "path: /readyz", "asks more than the process"),
     "no drain": (PODS, "preStop:", "postStart:", "before others know"),
-    "latest": ("_names.tpl", "(first .).Chart.AppVersion }}{{ end }}", '"latest" }}{{ end }}', "no fixed image"),
+    "latest": ("_names.tpl", "default (first .).Chart.AppVersion }}{{ end }}", 'default "latest" }}{{ end }}', "no fixed image"),
     "wildcard": (RIGHTS, "verbs: [create]", 'verbs: ["*"]', "wildcard"),
     "every secret": (RIGHTS, "verbs: [create]", "verbs: [create, get]", "of every"),
     "cluster role": (RIGHTS, "kind: Role\n", "kind: ClusterRole\n", "beyond the namespace"),

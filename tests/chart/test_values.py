@@ -59,6 +59,9 @@ ALWAYS: dict[str, tuple[str, str]] = {
     "13 a template": ("gateway.podAnnotations.a", "gateway: {podAnnotations: {a: '{{ .Values }}'}}"),
     "two registries": ("registry.replicas", "registry: {replicas: 2}"),
     "no database": ("postgres.secret.name", "postgres: {secret: {name: ''}}"),
+    "no document server": ("mongodb.secret.name", "mongodb: {secret: {name: ''}}"),
+    "two document stores": ("mongodb.secret.name", "documents: {store: postgres}"),
+    "8 public MongoDB": ("service", "mongodb: {service: {type: LoadBalancer}}"),
     "a link to nowhere": ("nodes.pools[0].links", "nodes: {pools: [{name: a, replicas: 1, dataQubits: 2, links: [{to: b, pairFidelity: 0.9, pairRateHz: 1}]}]}"),
     "a fidelity above one": ("fidelity", "nodes: {services: {cnot: {fidelity: 1.2}}}"),
     "an unknown service": ("toffoli", "nodes: {services: {toffoli: {qubitMin: 3, qubitMax: 3, fidelity: 1, duration: 1us}}}"),
@@ -66,7 +69,12 @@ ALWAYS: dict[str, tuple[str, str]] = {
 }  # fmt: skip
 IN_PRODUCTION: dict[str, tuple[str, str]] = {
     "2 latest": ("image.tag", "image: {tag: latest}"),
+    "2 a part's tag": ("image.tags.node", "image: {tags: {node: newer}}"),
     "5 no walls": ("networkPolicy.enabled", "networkPolicy: {enabled: false}"),
+    "documents in PostgreSQL": (
+        "documents.store",
+        "documents: {store: postgres}\nmongodb: {secret: {name: ''}}",
+    ),
     "7 two copies": ("nats.streamReplicas", "nats: {streamReplicas: 2}"),
     "7 four copies": ("nats.streamReplicas", "nats: {servers: 5, streamReplicas: 4}"),
     "7 three copies on one server": ("nats.streamReplicas", "nats: {servers: 1}"),

@@ -19,7 +19,9 @@ from tests.cluster.kube import CHART, ROOT, Namespace, run
 RELEASE = "qmesh"
 NAMESPACE = os.environ.get("CLUSTER_NAMESPACE", "qmesh-test")
 TAG = os.environ.get("IMAGE_TAG", "dev")
-_RESULTS: list[tuple[str, str, float]] = []
+_RESULTS: list[tuple[str, str, str]] = []
+
+Note = Callable[[str, float | str], None]
 
 
 @pytest.hookimpl(trylast=True)
@@ -35,29 +37,29 @@ def pytest_runtest_makereport(item: pytest.Item) -> object:
     report = yield
     assert isinstance(report, pytest.TestReport)
     if report.when == "call" or (report.when == "setup" and not report.passed):
-        _RESULTS.append((item.name, report.outcome, report.duration))
+        _RESULTS.append((item.name, report.outcome, f"{report.duration:.1f} s"))
     return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Prints the times."""
+    """Prints the times and figures."""
     terminalreporter.write_sep("-", "times")
-    for name, outcome, seconds in _RESULTS:
-        terminalreporter.write_line(f"{name:<48} {outcome:<8} {seconds:7.1f} s")
+    for name, outcome, figure in _RESULTS:
+        terminalreporter.write_line(f"{name:<64} {outcome:<8} {figure:>10}")
 
 
 @pytest.fixture(scope="session")
-def note() -> Callable[[str, float], None]:
-    """Adds a time to the table."""
+def note() -> Note:
+    """Adds a figure to the table: seconds, or any other with its unit."""
 
-    def add(what: str, seconds: float) -> None:
-        _RESULTS.append((f"  {what}", "", seconds))
+    def add(what: str, figure: float | str) -> None:
+        _RESULTS.append((f"  {what}", "", figure if isinstance(figure, str) else f"{figure:.1f} s"))
 
     return add
 
 
 @pytest.fixture(scope="session")
-def namespace(note: Callable[[str, float], None]) -> Iterator[Namespace]:
+def namespace(note: Note) -> Iterator[Namespace]:
     """A new namespace with the stores that the mesh needs; removed at the end unless CLUSTER_KEEP is 1."""
     made = Namespace(NAMESPACE)
     made.delete()
@@ -77,7 +79,7 @@ def values() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def release(namespace: Namespace, values: list[str], note: Callable[[str, float], None]) -> Namespace:
+def release(namespace: Namespace, values: list[str], note: Note) -> Namespace:
     """The mesh, installed, every pod Ready."""
     begun = time.monotonic()
     namespace.helm("install", RELEASE, str(CHART), *values, "--wait", "--timeout", "120s")

@@ -1,72 +1,30 @@
-"""A release of the chart on a real cluster: installed, used, hurt, changed, removed. The tests run in this order."""
+"""A release of the chart, installed and used as a newcomer does it."""
 
 from __future__ import annotations
 
-import base64
 import json
+import os
+import re
+import subprocess
+import sys
 import time
 import uuid
-from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cluster.conftest import NAMESPACE, RELEASE, TAG
+from tests.cluster.conftest import NAMESPACE, RELEASE, Note
 from tests.cluster.forward import Client
-from tests.cluster.kube import CHART, CommandError, Namespace, eventually, is_ready, run
-from tests.cluster.load import Load
-from tests.mesh import EXAMPLES, free_port, local_mesh
-
-Note = Callable[[str, float], None]
-
-INSTANCE = f"app.kubernetes.io/instance={RELEASE}"
-COMPONENTS = ("gateway", "planner", "registry", "reservation", "runtime", "analyzer", "node")
-SEED = 11
-KEPT = {
-    f"{RELEASE}-{name}"
-    for name in (
-        "api-key", "pool-token", "signing-key", "registry-identity", "runtime-identity", "authority",
-        *(f"{part}-tls" for part in COMPONENTS if part != "node"),
-    )
-}  # fmt: skip
+from tests.cluster.kube import CHART, ROOT, CommandError, Namespace, eventually, is_ready
+from tests.cluster.objects import COMPONENTS, INSTANCE, component
+from tests.mesh import EXAMPLES, QMESH, free_port, local_mesh
 
 pytestmark = pytest.mark.timeout(600)
 
-
-def component(name: str) -> str:
-    """Label selector of a component."""
-    return f"{INSTANCE},app.kubernetes.io/component={name}"
-
-
-def nodes_of(client: Client) -> set[str]:
-    """Names of the nodes that a new plan may use."""
-    offers = client.patiently(client.mesh.services)["services"]
-    return {offer["node_name"] for offer in offers if offer["availability"] == "available"}
-
-
-def keys_of(namespace: Namespace) -> dict[str, Any]:
-    """Every key of the release, and what of them is public."""
-    secrets = namespace.get("secrets", "-l", INSTANCE)["items"]
-    found = {item["metadata"]["name"]: item["data"] for item in secrets if item["metadata"]["name"] in KEPT}
-    found["peers"] = namespace.get("configmap", f"{RELEASE}-peers")["data"]
-    return found
-
-
-def peer_ids(client: Client) -> dict[str, str]:
-    """Peer id of each node."""
-    offers = client.patiently(client.mesh.services)["services"]
-    return {offer["node_name"]: offer["node_id"] for offer in offers}
-
-
-def assert_complete(load: Load) -> None:
-    """Every job completed, with the counts of its seed."""
-    jobs = load.settle()
-    assert len(jobs) > 0
-    failed = [(job["job_id"], job["status"], job["error"]) for job in jobs if job["status"] != "COMPLETED"]
-    assert not failed, f"{len(failed)} of {len(jobs)} jobs: {failed[:3]}"
-    counts = {json.dumps(job["result"]["quantum_result"]["counts"], sort_keys=True) for job in jobs}
-    assert len(counts) == 1, "one seed gives the same counts whatever happens to the mesh"
+SEED = 11
+START_SECONDS = float(os.environ.get("CLUSTER_START_SECONDS", "4"))
 
 
 def test_install_makes_every_pod_ready(release: Namespace) -> None:
@@ -102,233 +60,6 @@ def test_every_example_counts_as_in_local_mode(client: Client, tmp_path: Path, n
     assert here == there
 
 
-@pytest.mark.parametrize("name", COMPONENTS)
-def test_a_pod_is_deleted_while_jobs_run(release: Namespace, client: Client, name: str, note: Note) -> None:
-    """Whatever pod is deleted, every job completes, and the pod comes back."""
-    with Load(client) as load:
-        load.flow(2)
-        victim = release.pods(component(name))[0]["metadata"]["name"]
-        begun = time.monotonic()
-        release.kubectl("delete", "pod", victim, "--wait=false")
-        eventually(
-            60,
-            f"a new pod of {name} is Ready",
-            lambda: (
-                all(is_ready(pod) for pod in release.pods(component(name)))
-                and victim
-                not in {p["metadata"]["name"] for p in release.pods(component(name)) if not is_ready(p)}
-                and release.get("pods", "-l", component(name))["items"] == release.pods(component(name))
-            ),
-        )
-        note(f"{name}: deleted and all Ready again", time.monotonic() - begun)
-        load.flow(2)
-    begun = time.monotonic()
-    assert_complete(load)
-    note(f"{name}: the last of {len(load.jobs)} jobs", time.monotonic() - begun)
-
-
-def test_a_killed_runtime_is_taken_over(release: Namespace, client: Client) -> None:
-    """A runtime that gets no time to drain loses no job."""
-    with Load(client) as load:
-        load.flow(3)
-        release.kubectl("delete", "pod", f"{RELEASE}-runtime-0", "--force", "--grace-period=0")
-        load.flow(3)
-    assert_complete(load)
-    eventually(60, "the runtime is back", lambda: all(map(is_ready, release.pods(component("runtime")))))
-
-
-def test_a_pool_is_scaled_while_jobs_run(release: Namespace, client: Client, note: Note) -> None:
-    """4 -> 6 -> 3: new nodes are in plans within 10 s of Ready, those that go lose no job."""
-    pool = f"{RELEASE}-lab"
-    with Load(client) as load:
-        release.kubectl("scale", f"statefulset/{pool}", "--replicas=6")
-        eventually(
-            60, "six nodes are Ready", lambda: sum(map(is_ready, release.pods(component("node")))) == 6
-        )
-        begun = time.monotonic()
-        eventually(10, "six nodes can be planned", lambda: len(nodes_of(client)) == 6)
-        note("two new nodes: Ready to planned", time.monotonic() - begun)
-        load.flow(3)
-        begun = time.monotonic()
-        release.kubectl("scale", f"statefulset/{pool}", "--replicas=3")
-        eventually(
-            90,
-            "three nodes are left",
-            lambda: len(release.get("pods", "-l", component("node"))["items"]) == 3,
-        )
-        note("three nodes drained and gone", time.monotonic() - begun)
-        eventually(15, "three nodes can be planned", lambda: len(nodes_of(client)) == 3)
-        load.flow(3)
-    assert_complete(load)
-    release.kubectl("scale", f"statefulset/{pool}", "--replicas=4")
-    eventually(60, "four nodes are planned again", lambda: len(nodes_of(client)) == 4)
-
-
-def test_upgrade_and_rollback_keep_keys(
-    release: Namespace, client: Client, values: list[str], note: Note
-) -> None:
-    """`helm upgrade` to other images and `helm rollback` lose no job; keys, certificates and peer ids stay."""
-    keys, peers = keys_of(release), peer_ids(client)
-    with Load(client, pause=0.5) as load:
-        load.flow(2)
-        begun = time.monotonic()
-        release.helm(
-            "upgrade",
-            RELEASE,
-            str(CHART),
-            *values,
-            "--set",
-            f"image.tag={TAG}-next",
-            "--wait",
-            "--timeout",
-            "300s",
-        )
-        note("helm upgrade --wait", time.monotonic() - begun)
-        images = {c["image"] for pod in release.pods(component("gateway")) for c in pod["spec"]["containers"]}
-        assert all(image.endswith(f":{TAG}-next") for image in images), images
-        load.flow(2)
-        assert keys_of(release) == keys
-        begun = time.monotonic()
-        release.helm("rollback", RELEASE, "1", "--wait", "--timeout", "300s")
-        note("helm rollback --wait", time.monotonic() - begun)
-        load.flow(2)
-    assert_complete(load)
-    assert keys_of(release) == keys
-    eventually(20, "the nodes have the peer ids that they had", lambda: peer_ids(client) == peers)
-    jobs = {item["metadata"]["name"]: item["status"] for item in release.get("jobs", "-l", INSTANCE)["items"]}
-    assert all(status.get("succeeded") == 1 for status in jobs.values()), jobs
-
-
-def test_service_accounts_have_no_rights(release: Namespace) -> None:
-    """No service account of the release can do more than any user that is logged in; none has a token in its pod."""
-    accounts = [a["metadata"]["name"] for a in release.get("serviceaccounts", "-l", INSTANCE)["items"]]
-    assert sorted(accounts) == sorted(f"{RELEASE}-{name}" for name in (*COMPONENTS, "migrations"))
-    everyone = run(
-        "kubectl",
-        "auth",
-        "can-i",
-        "--list",
-        "-n",
-        NAMESPACE,
-        "--as=nobody",
-        "--as-group=system:authenticated",
-    )
-    for account in accounts:
-        user = f"--as=system:serviceaccount:{NAMESPACE}:{account}"
-        rights = run("kubectl", "auth", "can-i", "--list", "-n", NAMESPACE, user)
-        extra = {" ".join(line.split()) for line in rights.splitlines()} - {
-            " ".join(line.split()) for line in everyone.splitlines()
-        }
-        assert all("/openid" in line or "/.well-known" in line for line in extra), (account, extra)
-    program = "import os; print(os.path.exists('/var/run/secrets/kubernetes.io/serviceaccount/token'))"
-    for name in COMPONENTS:
-        pod = release.pods(component(name))[0]["metadata"]["name"]
-        assert release.python(pod, program).strip() == "False", name
-    assert not release.get("roles", "-l", INSTANCE)["items"]
-    assert not release.get("rolebindings", "-l", INSTANCE)["items"]
-
-
-def test_root_pods_are_refused(release: Namespace) -> None:
-    """The API server refuses a pod of the mesh's image that wants to be root, and one that is privileged."""
-    image = f"docker.io/qmesh/gateway:{TAG}"
-    for security in ({"runAsUser": 0}, {"privileged": True}):
-        pod = {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": "intruder"},
-            "spec": {"containers": [{"name": "x", "image": image, "securityContext": security}]},
-        }
-        with pytest.raises(CommandError, match="violates PodSecurity"):
-            release.kubectl("create", "-f", "-", stdin=json.dumps(pod))
-
-
-def test_edges_that_no_policy_allows_are_blocked(release: Namespace) -> None:
-    """Parts reach what the table of edges says, and nothing else."""
-    domain = f"{NAMESPACE}.svc.cluster.local"
-    addresses = {"postgres": (f"postgres.{domain}", 5432), "nats": (f"nats.{domain}", 4222)} | {
-        name: (f"{RELEASE}-{name}.{domain}", 8080 if name == "gateway" else 50051)
-        for name in COMPONENTS
-        if name != "node"
-    }
-    addresses["node"] = (f"{RELEASE}-lab-0.{RELEASE}-nodes.{domain}", 4001)
-    allowed = {
-        "gateway": {"planner", "registry", "reservation", "runtime", "analyzer", "nats"},
-        "planner": {"registry", "postgres"},
-        "registry": {"postgres", "nats"},
-        "reservation": {"postgres"},
-        "runtime": {"planner", "registry", "reservation", "analyzer", "node", "postgres", "nats"},
-        "node": {"node"},
-        "analyzer": set[str](),
-    }
-    resolved = {name: (run_address(release, host), port) for name, (host, port) in addresses.items()}
-    wrong = []
-    for source, targets in allowed.items():
-        pod = release.pods(component(source))[0]["metadata"]["name"]
-        reached = reachable(release, pod, {n: a for n, a in resolved.items() if n != source or n == "node"})
-        wrong += [f"{source} -> {name}" for name in sorted(reached ^ targets)]
-    assert not wrong, f"edges that differ from the table: {wrong}"
-
-
-def run_address(namespace: Namespace, host: str) -> str:
-    """Address of a name, as the gateway's pod resolves it."""
-    pod = namespace.pods(component("gateway"))[0]["metadata"]["name"]
-    return namespace.python(pod, f"import socket; print(socket.gethostbyname({host!r}))").strip()
-
-
-def reachable(namespace: Namespace, pod: str, targets: dict[str, tuple[str, int]]) -> set[str]:
-    """Which targets a pod can open a connection to."""
-    program = f"""
-import socket
-for name, address in {targets!r}.items():
-    try:
-        socket.create_connection(address, 1.5).close()
-        print(name)
-    except OSError:
-        pass
-"""
-    return set(namespace.python(pod, program).split())
-
-
-def test_a_store_that_is_away_shows_in_readiness(release: Namespace, client: Client, note: Note) -> None:
-    """Without PostgreSQL pods are NotReady and say why, a new pod says it in its events, and none is started again."""
-    release.kubectl("scale", "statefulset/postgres", "--replicas=0")
-    planner = release.pods(component("planner"))[0]["metadata"]["name"]
-
-    def objection() -> str | None:
-        said = release.kubectl("exec", planner, "--", "sh", "-c", "ready || true")
-        return said if "postgres" in said else None
-
-    eventually(30, "a planner says that it misses PostgreSQL", objection)
-    eventually(
-        30, "planners are NotReady", lambda: not any(map(is_ready, release.pods(component("planner"))))
-    )
-    release.kubectl("delete", "pod", planner, "--wait=false")
-
-    def event() -> bool:
-        items = release.get("events", "--field-selector", "reason=Unhealthy")["items"]
-        return any("postgres: " in e["message"] and "planner" in e["involvedObject"]["name"] for e in items)
-
-    eventually(40, "an event says that the new pod misses PostgreSQL", event)
-    release.kubectl("scale", "statefulset/postgres", "--replicas=1")
-    begun = time.monotonic()
-    eventually(
-        60,
-        "every pod is Ready again",
-        lambda: all(is_ready(pod) for name in COMPONENTS for pod in release.pods(component(name))),
-    )
-    note("PostgreSQL back: every pod Ready", time.monotonic() - begun)
-    restarts = [
-        (pod["metadata"]["name"], status["restartCount"])
-        for pod in release.pods(INSTANCE)
-        for status in pod["status"]["containerStatuses"]
-        if status["restartCount"]
-    ]
-    assert not restarts
-    with Load(client) as load:
-        load.flow(2)
-    assert_complete(load)
-
-
 def test_bad_values_name_the_key(release: Namespace, values: list[str]) -> None:
     """`helm install` refuses bad values with the key, and makes nothing."""
     for bad, key in (
@@ -344,20 +75,118 @@ def test_bad_values_name_the_key(release: Namespace, values: list[str]) -> None:
     assert "other-qmesh" not in release.helm("list", "--all", "--short")
 
 
-def test_uninstall_leaves_keys_and_volumes(release: Namespace) -> None:
-    """What stays are the keys, the public half of them, and the volumes, as NOTES say; the next install uses them."""
-    secret = base64.b64decode(release.get("secret", f"{RELEASE}-api-key")["data"]["api-key"])
-    release.helm("uninstall", RELEASE, "--wait", "--timeout", "120s")
-    kinds = "secrets,configmaps,persistentvolumeclaims,services,deployments,statefulsets,jobs,serviceaccounts"
-    kinds += ",networkpolicies,poddisruptionbudgets,roles,rolebindings"
-    left = release.get(kinds, "-l", INSTANCE)["items"]
-    names = {(item["kind"], item["metadata"]["name"]) for item in left}
-    volumes = {name for kind, name in names if kind == "PersistentVolumeClaim"}
-    assert names - {("PersistentVolumeClaim", name) for name in volumes} == {
-        *(("Secret", name) for name in KEPT),
-        ("ConfigMap", f"{RELEASE}-peers"),
-    }
-    assert volumes == {f"data-{RELEASE}-runtime-{n}" for n in range(2)} | {
-        f"data-{RELEASE}-lab-{n}" for n in range(6)
-    }
-    assert secret
+def _commands(heading: str) -> list[str]:
+    """Lines of the code blocks of a section of README.md, without comments, for the release of these tests."""
+    section = (ROOT / "README.md").read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    lines = "\n".join(re.findall(r"```\n(.*?)```", section, re.DOTALL)).splitlines()
+    found = [re.sub(r"\s+#.*", "", line) for line in lines]
+    found = [re.sub(r"-n qmesh\b", f"-n {NAMESPACE}", line) for line in found]
+    return [line.replace("--kube qmesh/", f"--kube {NAMESPACE}/") for line in found]
+
+
+def test_readme_leads_a_newcomer_through(release: Namespace, tmp_path: Path) -> None:
+    """What README says to type after the install works as it stands there: port-forward, key, submit, --kube."""
+    commands = _commands("On Kubernetes")
+    (forward,) = (c for c in commands if "port-forward" in c)
+    said = release.helm("get", "notes", RELEASE)
+    assert forward in said, "README and the chart's notes show the same command"
+    after = commands[commands.index(forward) + 1 :]
+    assert [c.split("=")[0] for c in after[:2]] == ["export QMESH_URL", "export QMESH_API_KEY"]
+    port = free_port()
+    script = [
+        "set -euo pipefail",
+        f"{forward.replace('8080:8080', f'{port}:8080')} > {tmp_path}/forward.log 2>&1 &",
+        "forward=$!",
+        "trap 'kill $forward' EXIT",
+        f"until curl -sf -o /dev/null localhost:{port}/api/v1/health; do sleep 0.2; done",
+        *(c.replace(":8080", f":{port}") for c in after),
+    ]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("QMESH_")}
+    done = subprocess.run(
+        ["timeout", "90", "bash", "-c", "\n".join(script)],
+        env=kept | {"PATH": f"{Path(sys.executable).parent}:{kept['PATH']}", "NO_COLOR": "1"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("COMPLETED") == 2
+    assert f"{RELEASE}-lab-0" in done.stdout
+
+
+def test_the_command_line_names_what_is_wrong(release: Namespace) -> None:
+    """`qmesh --kube` says in a sentence that there is no such context, namespace or release, with an exit code of its own."""
+    for target, code, words in (
+        ("nowhere/a/b", 78, "has no context 'nowhere'"),
+        ("no-such-namespace/qmesh", 69, "has no namespace 'no-such-namespace'"),
+        (f"{NAMESPACE}/other", 69, "has no release 'other' with a gateway"),
+    ):
+        done = subprocess.run(
+            [str(QMESH), "--kube", target, "jobs"], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert words in " ".join(done.stderr.split()), done.stderr
+        assert done.returncode == code
+        assert "Traceback" not in done.stderr
+
+
+def test_end_to_end_tests_pass_against_the_release(release: Namespace) -> None:
+    """`tests/e2e` with QMESH_E2E_KUBE: the seed's result, and counts of every example against Qiskit's exact distribution."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/e2e/test_seed.py"]
+    command += ["tests/e2e/test_counts.py", "-k", "seed_result or submit or exact_distribution"]
+    done = subprocess.run(
+        command,
+        env=os.environ | {"QMESH_E2E_KUBE": f"{NAMESPACE}/{RELEASE}"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert re.search(r"\b15 passed\b", done.stdout), done.stdout[-500:]
+
+
+def test_peers_and_topologies_are_documents(release: Namespace) -> None:
+    """The registry's documents are in the document server: a peer for each node, and the topologies that planners saw."""
+    found = eventually(30, "every node has a document", lambda: documents(release, len_of=4))
+    assert found["topology_projections"] > 0
+
+
+def documents(namespace: Namespace, len_of: int) -> dict[str, int] | None:
+    """Numbers of documents by collection, once there are so many ready peers; asked from the registry's pod."""
+    program = """
+import json, pathlib, pymongo
+client = pymongo.MongoClient(pathlib.Path("/etc/qmesh/mongodb/url").read_text().strip(), serverSelectionTimeoutMS=3000)
+database = client["qmesh"]
+print(json.dumps({
+    "ready": database.peer_capabilities.count_documents({"enrollment_status": "ready"}),
+    "topology_projections": database.topology_projections.count_documents({}),
+}))
+"""
+    found: dict[str, int] = json.loads(namespace.python(f"{RELEASE}-registry-0", program))
+    return found if found["ready"] == len_of else None
+
+
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_a_container_is_ready_soon(release: Namespace, name: str, note: Note) -> None:
+    """From the start of a container until its pod takes work; Kubernetes tells whole seconds."""
+    victim = release.pods(component(name))[0]["metadata"]
+    release.kubectl("delete", "pod", victim["name"], "--timeout=60s", timeout=90)
+
+    def fresh() -> dict[str, Any] | None:
+        pods = [p for p in release.pods(component(name)) if p["metadata"]["uid"] != victim["uid"]]
+        newest = max(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]), default=None)
+        return newest if newest is not None and all(map(is_ready, release.pods(component(name)))) else None
+
+    pod = eventually(60, f"a new pod of {name} is Ready", fresh)
+    started = pod["status"]["containerStatuses"][0]["state"]["running"]["startedAt"]
+    (ready,) = (c for c in pod["status"]["conditions"] if c["type"] == "Ready")
+    seconds = (moment(ready["lastTransitionTime"]) - moment(started)).total_seconds()
+    note(f"{name}: container started to Ready", seconds)
+    assert seconds <= START_SECONDS + 1
+
+
+def moment(text: str) -> datetime:
+    """A time of Kubernetes."""
+    return datetime.fromisoformat(text)

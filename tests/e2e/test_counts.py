@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests import oracle
-from tests.mesh import EXAMPLES, LocalMesh, free_port, local_mesh
+from tests.mesh import EXAMPLES, AnyMesh, free_port, local_mesh
 
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(300)]
 
@@ -24,15 +24,15 @@ def test_every_example_has_an_oracle() -> None:
 
 @pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("seed", [1, 2])
-def test_counts_fit_the_exact_distribution(mesh: LocalMesh, file: str, seed: int) -> None:
+def test_counts_fit_the_exact_distribution(any_mesh: AnyMesh, file: str, seed: int) -> None:
     """Chi-square against monolithic Qiskit, p > 1e-4; wide circuits are spread over two nodes at least."""
-    job = mesh.run(file, shots=4096, seed=seed)
+    job = any_mesh.run(file, shots=4096, seed=seed)
     assert job["status"] == "COMPLETED", job["error"]
     counts = job["result"]["quantum_result"]["counts"]
     assert sum(counts.values()) == 4096
     assert oracle.fit(counts, oracle.distribution(file)) > 1e-4, counts
     width = oracle.CIRCUITS[file]().num_qubits
-    with mesh.client() as client:
+    with any_mesh.client() as client:
         homes = {home["node_id"] for home in client.plan(job["plan_id"])["homes"]}
     assert len(homes) >= (2 if width > 6 else 1), (
         "six data qubits are the most that a node of this topology has"
@@ -56,10 +56,10 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int, st
 
 @pytest.mark.parametrize("file", FILES)
 def test_one_seed_gives_the_same_counts(
-    answers: dict[tuple[str, int, str], dict[str, int]], mesh: LocalMesh, file: str
+    answers: dict[tuple[str, int, str], dict[str, int]], any_mesh: AnyMesh, file: str
 ) -> None:
     """1, 2, 4 and 6 nodes and every strategy give equal counts, and so does the default topology."""
-    default = mesh.run(file, shots=SHOTS, seed=SEED)["result"]["quantum_result"]["counts"]
+    default = any_mesh.run(file, shots=SHOTS, seed=SEED)["result"]["quantum_result"]["counts"]
     for (name, number, strategy), counts in answers.items():
         if name == file:
             assert counts == default, (number, strategy)

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.mesh import LocalMesh, free_port, local_mesh
+from tests.mesh import AnyMesh, LocalMesh, free_port, local_mesh
 
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(240)]
 
@@ -75,9 +75,9 @@ def test_processes_load_only_what_their_role_needs(mesh: LocalMesh) -> None:
         assert any(part in maps for part in _LIBP2P) == wants_libp2p, f"libp2p in {name}"
 
 
-def test_every_service_type_is_offered_by_three_nodes(mesh: LocalMesh) -> None:
+def test_every_service_type_is_offered_by_three_nodes(any_mesh: AnyMesh) -> None:
     """The default topology offers each of the eleven service types on at least three nodes."""
-    with mesh.client() as client:
+    with any_mesh.client() as client:
         offers = client.services()["services"]
     nodes: dict[str, set[str]] = {}
     for offer in offers:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests import oracle
-from tests.mesh import LocalMesh, free_port, local_mesh
+from tests.mesh import AnyMesh, free_port, local_mesh
 from tests.programs import program
 
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(300)]
@@ -19,7 +19,7 @@ _SHOTS = 2048
 type Counts = dict[int, dict[str, int]]
 
 
-def _counts(mesh: LocalMesh) -> Counts:
+def _counts(mesh: AnyMesh) -> Counts:
     """Counts of every program."""
 
     def one(seed: int) -> tuple[int, dict[str, int]]:
@@ -41,9 +41,9 @@ def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counts]:
         yield _counts(mesh)
 
 
-def test_random_programs_fit_and_agree(mesh: LocalMesh, narrow: Counts) -> None:
+def test_random_programs_fit_and_agree(any_mesh: AnyMesh, narrow: Counts) -> None:
     """Counts of each program fit its exact distribution, and are the same on the default topology and on three narrow nodes."""
-    wide = _counts(mesh)
+    wide = _counts(any_mesh)
     for seed in _SEEDS:
         assert oracle.fit(wide[seed], program(seed).distribution()) > 1e-4 / len(_SEEDS), seed
         assert wide[seed] == narrow[seed], seed

@@ -34,7 +34,7 @@ helm.sh/chart: {{ (first .).Chart.Name }}-{{ (first .).Chart.Version }}
 {{- define "qmesh.image" -}}
 {{- $image := (first .).Values.image -}}
 {{- $digest := get $image.digests (last .) -}}
-{{ $image.registry }}/{{ $image.repository }}/{{ last . }}{{ if $digest }}@{{ $digest }}{{ else }}:{{ $image.tag | default (first .).Chart.AppVersion }}{{ end }}
+{{ $image.registry }}/{{ $image.repository }}/{{ last . }}{{ if $digest }}@{{ $digest }}{{ else }}:{{ get $image.tags (last .) | default $image.tag | default (first .).Chart.AppVersion }}{{ end }}
 {{- end -}}
 
 {{- define "qmesh.domain" -}}

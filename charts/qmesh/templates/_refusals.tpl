@@ -15,6 +15,12 @@
 {{- if not $v.postgres.secret.name -}}
 {{- $found = append $found "postgres.secret.name is empty: name the Secret that holds the database's URL" -}}
 {{- end -}}
+{{- if and (eq $v.documents.store "mongodb") (not $v.mongodb.secret.name) -}}
+{{- $found = append $found "mongodb.secret.name is empty: name the Secret that holds the document server's URL, or set documents.store to postgres" -}}
+{{- end -}}
+{{- if and (ne $v.documents.store "mongodb") $v.mongodb.secret.name -}}
+{{- $found = append $found (printf "mongodb.secret.name is set, but documents.store is %s: choose one of the two" $v.documents.store) -}}
+{{- end -}}
 {{- if gt (int $v.registry.replicas) 1 -}}
 {{- $found = append $found (printf "registry.replicas is %d: the registry keeps the state of its peers in memory and has no lease, so it runs once; set it to 1" (int $v.registry.replicas)) -}}
 {{- end -}}
@@ -86,6 +92,12 @@
 {{- end -}}
 {{- if eq $v.image.tag "latest" -}}
 {{- $found = append $found "image.tag is latest, which profile production refuses: name a version" -}}
+{{- end -}}
+{{- range $part, $tag := $v.image.tags -}}
+{{- $found = append $found (printf "image.tags.%s is %s, which profile production refuses: it runs images by digest" $part $tag) -}}
+{{- end -}}
+{{- if ne $v.documents.store "mongodb" -}}
+{{- $found = append $found (printf "documents.store is %s, which profile production refuses: name a MongoDB server" $v.documents.store) -}}
 {{- end -}}
 {{- if not $v.networkPolicy.enabled -}}
 {{- $found = append $found "networkPolicy.enabled is false, which profile production refuses" -}}

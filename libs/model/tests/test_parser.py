@@ -1,5 +1,6 @@
 """Texts to normal form: meaning, refusals, bounds, hostile input."""
 
+import math
 import random
 from pathlib import Path
 
@@ -11,11 +12,13 @@ from qiskit import QuantumCircuit, qasm2
 from qiskit.quantum_info import Operator
 
 from qmesh_model import gates, matrices, wire
+from qmesh_model.arithmetic import number_of
 from qmesh_model.budgets import Budgets
 from qmesh_model.circuit import Circuit, Kind
 from qmesh_model.components import find_components
 from qmesh_model.conditions import evaluate
 from qmesh_model.diagnostics import CircuitError, render
+from qmesh_model.fastpath import plain_numbers
 from qmesh_model.findings import CODES
 from qmesh_model.fragments import find_fragments
 from qmesh_model.parser import parse
@@ -268,3 +271,30 @@ def test_bv8_secret_is_read_as_qiskit_reads_it() -> None:
     """The Bernstein-Vazirani example is legal OpenQASM 2 for Qiskit too."""
     text = next(p for p in EXAMPLES if p.stem == "bv8").read_text()
     assert isinstance(qasm2.loads(text), QuantumCircuit)
+
+
+ANGLES = st.one_of(
+    st.floats(0, 1e6, allow_nan=False).map(lambda v: f"{v:.9f}"),
+    st.floats(1e-12, 1e12, allow_nan=False).map(lambda v: f"{v:.12e}"),
+    st.tuples(st.integers(0, 10**9 - 1), st.integers(1, 10**9 - 1)).map(lambda p: f"{p[0]}*pi/{p[1]}"),
+    st.integers(1, 64).map(lambda m: f"pi/{m}"),
+    st.integers(0, 64).map(lambda k: f"{k} * pi"),
+    st.just("pi"),
+)
+
+
+@given(ANGLES, st.sampled_from(["", "-", "- "]), st.sampled_from(["", " "]))
+def test_usual_angles_have_the_value_of_the_full_grammar(angle: str, sign: str, blank: str) -> None:
+    """A lone number or fraction of pi, read at speed, is bit for bit what the expression reader makes of it."""
+    text = f"{blank}{sign}{angle}{blank}"
+    (fast,) = plain_numbers(text) or ()
+    assert math.copysign(1, fast) == math.copysign(1, number_of(text))
+    assert fast == number_of(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["1e999", "pi/0", "3", "x", "pi pi", "1.5,", "", "\u0663.\u0665", "0x1.8", "1_0.5"]
+)
+def test_other_angles_are_left_to_the_full_grammar(text: str) -> None:
+    """What is no plain finite decimal and no fraction of pi is not guessed at."""
+    assert plain_numbers(text) is None

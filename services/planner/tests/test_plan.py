@@ -149,6 +149,21 @@ def test_shuffled_snapshots_and_hash_seeds_give_the_same_bytes() -> None:
     assert digests == {hashlib.sha256(own).hexdigest()}
 
 
+def test_a_plan_knows_no_values_of_inputs() -> None:
+    """A circuit with inputs is planned once: names of registers and values are no part of its digest or its plan."""
+    text = (
+        'OPENQASM 3.0;\ninclude "stdgates.inc";\ninput float theta;\nqubit[4] q;\nbit[4] c;\nrx(2*theta) q;\n'
+    )
+    text += "".join(f"cp(theta) q[{n}], q[{n + 1}];\n" for n in range(3)) + "c = measure q;\n"
+    plans = [
+        make_plan(request(written, snapshot([2, 2])), WEIGHTS)
+        for written in (text, text.replace(" q", " data"))
+    ]
+    assert plans[0].SerializeToString(deterministic=True) == plans[1].SerializeToString(deterministic=True)
+    form = parse(text)
+    assert plans[0].circuit_digest == form.digest != form.bind({"theta": 0.3}).digest
+
+
 def test_ghz_over_two_nodes_costs_one_pair() -> None:
     """A chain that crosses one cut needs one e-bit, and the plan says on which link."""
     text = 'OPENQASM 3.0;\ninclude "stdgates.inc";\nqubit[8] q;\nbit[8] c;\nh q[0];\n'

@@ -5,6 +5,7 @@ Responsible for speed only: whatever is not plainly right is left to the parser,
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Final
 
@@ -28,11 +29,35 @@ _MEASURE: Final = re.compile(
     rf"{_BLANK}(?:measure[ \t]++{_OPERAND}->[ \t]*+{_OPERAND}|{_OPERAND}=[ \t]*+measure[ \t]++{_OPERAND});",
     re.ASCII,
 )
+_NUMBER: Final = re.compile(
+    r"[ \t]*+(-?)[ \t]*+(?:([0-9]++\.[0-9]*+(?:[eE][+-]?[0-9]++)?+|\.[0-9]++(?:[eE][+-]?[0-9]++)?+)"
+    r"|(?:([0-9]{1,9})[ \t]*+\*[ \t]*+)?+pi(?:[ \t]*+/[ \t]*+([1-9][0-9]{0,8}))?+)[ \t]*+"
+)
+"""A decimal, or the fraction of pi that most angles are."""
 _PARTS: Final = 2
 _DIGITS: Final = 10
 _KEPT: Final = 1_000
 _RUN: Final = 2_000
 """Statements after which the parser looks at the clock."""
+
+
+def plain_numbers(text: str) -> tuple[float, ...] | None:
+    """Values of a list of decimals and fractions of pi; None when it holds anything else."""
+    found = []
+    for part in text.split(","):
+        number = _NUMBER.fullmatch(part)
+        if number is None:
+            return None
+        sign, decimal, factor, divisor = number.groups()
+        if decimal is not None:
+            value = float(decimal)
+            if not math.isfinite(value):
+                return None
+        else:
+            value = float(factor) * math.pi if factor else math.pi
+            value = value / float(divisor) if divisor else value
+        found.append(-value if sign else value)
+    return tuple(found)
 
 
 class FastPath:
@@ -117,18 +142,20 @@ class FastPath:
 
     def _index(self, text: str, size: int) -> int:
         """An index, counted from 0; -1 when the parser had better look at it."""
-        if text.isdigit() and text.isascii():
-            value = int(text) if len(text) <= _DIGITS else size
-        else:
-            found = self._indices[text] if text in self._indices else self._integer(text)
-            if found is None or (found < 0 and self._context.version2):
-                return -1
-            value = found + size if found < 0 else found
-        return value if 0 <= value < size else -1
+        found = self._indices[text] if text in self._indices else self._integer(text)
+        if found is None:
+            return -1
+        if found < 0:
+            found = -1 if self._context.version2 else found + size
+        return found if found < size else -1
 
     def _integer(self, text: str) -> int | None:
         """Value of an index that is an expression."""
         context = self._context
+        if text.isdigit() and text.isascii():
+            value = int(text) if len(text) <= context.limits.integer_digits else None
+            self._indices[text] = value
+            return value
         segment = self._texts[text] if text in self._texts else self._tokens(text)
         value = None
         if segment is not None:
@@ -151,25 +178,21 @@ class FastPath:
         return gate
 
     def _gate(self, found: re.Match[str]) -> bool:
-        groups = found.groups()
-        name, text = groups[0], groups[1]
+        name, text, *places = found.groups()
         gate = self._callees.get(name) or (None if name in self._callees else self._callee(name))
         if gate is None:
             return False
-        registers = self._registers
-        qubits = []
-        for at in range(2, len(groups), _PARTS):
-            register_name = groups[at]
-            if register_name is None:
-                break
-            register = registers.get(register_name)
+        registers, qubits = self._registers, []
+        for at in range(0, _PARTS * gate.num_qubits, _PARTS):
+            register = registers.get(places[at]) if at < len(places) else None
             if register is None:
                 return False
-            index = self._index(groups[at + 1], register.size)
+            index = self._index(places[at + 1], register.size)
             if index < 0:
                 return False
             qubits.append(register.offset + index)
-        if len(qubits) != gate.num_qubits or len(set(qubits)) != len(qubits):
+        more = _PARTS * gate.num_qubits
+        if (more < len(places) and places[more] is not None) or len(set(qubits)) != len(qubits):
             return False
         params: tuple[Parameter, ...] | None = ()
         if text is not None:
@@ -208,6 +231,10 @@ class FastPath:
 
     def _parameters(self, text: str) -> tuple[Parameter, ...] | None:
         """Values of a parameter list; None when the parser had better look at it."""
+        plain = plain_numbers(text) if self._context.limits.integer_digits >= _DIGITS else None
+        if plain is not None:
+            self._params[text] = plain
+            return plain
         context = self._context
         segment = self._texts[text] if text in self._texts else self._tokens(text)
         values: tuple[Parameter, ...] | None = None

@@ -223,7 +223,9 @@ class NodeService:
         """Executes; when memory is short and the inputs may be consumed, once more without them."""
         profile = None
         if request.HasField("noise"):
-            profile = self._behaviour.profile(request.noise, self._clock() - self._started)
+            profile = request.noise
+            if not request.noise_recorded:
+                profile = self._behaviour.profile(request.noise, self._clock() - self._started)
             record.noise_used.CopyFrom(profile)
         try:
             return await self._compute(request, inputs, profile)

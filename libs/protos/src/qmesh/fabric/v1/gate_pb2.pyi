@@ -454,6 +454,7 @@ class ExecuteRequest(_message.Message):
     KEEP_UNTIL_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     MAY_CONSUME_FIELD_NUMBER: _builtins.int
+    NOISE_RECORDED_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     """uuid5 of job, parameter set, slice, plan, block and attempt group."""
     job_id: _builtins.str
@@ -488,6 +489,8 @@ class ExecuteRequest(_message.Message):
     """W3C traceparent."""
     may_consume: _builtins.bool
     """Inputs may be consumed when memory is short."""
+    noise_recorded: _builtins.bool
+    """The profile in `noise` is one that was recorded: errors are drawn with it and no other."""
     @_builtins.property
     def noise(self) -> Global___NoiseProfile:
         """Rates of the node that executes, or of the recorded one in a recovery; absent: noise off."""
@@ -553,10 +556,11 @@ class ExecuteRequest(_message.Message):
         keep_until: _builtins.float = ...,
         traceparent: _builtins.str = ...,
         may_consume: _builtins.bool = ...,
+        noise_recorded: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["noise", b"noise", "shots", b"shots"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_id", b"block_id", "columns", b"columns", "deadline", b"deadline", "execution_id", b"execution_id", "executor", b"executor", "fence", b"fence", "fragments", b"fragments", "fresh_wires", b"fresh_wires", "inputs", b"inputs", "job_id", b"job_id", "keep_until", b"keep_until", "may_consume", b"may_consume", "min_fidelity", b"min_fidelity", "noise", b"noise", "operations", b"operations", "outputs", b"outputs", "parameter_set", b"parameter_set", "plan_id", b"plan_id", "precision", b"precision", "recorded", b"recorded", "reservation_token", b"reservation_token", "seed", b"seed", "shots", b"shots", "slice", b"slice", "tenant_id", b"tenant_id", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_id", b"block_id", "columns", b"columns", "deadline", b"deadline", "execution_id", b"execution_id", "executor", b"executor", "fence", b"fence", "fragments", b"fragments", "fresh_wires", b"fresh_wires", "inputs", b"inputs", "job_id", b"job_id", "keep_until", b"keep_until", "may_consume", b"may_consume", "min_fidelity", b"min_fidelity", "noise", b"noise", "noise_recorded", b"noise_recorded", "operations", b"operations", "outputs", b"outputs", "parameter_set", b"parameter_set", "plan_id", b"plan_id", "precision", b"precision", "recorded", b"recorded", "reservation_token", b"reservation_token", "seed", b"seed", "shots", b"shots", "slice", b"slice", "tenant_id", b"tenant_id", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
