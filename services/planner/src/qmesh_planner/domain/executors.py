@@ -8,17 +8,20 @@ from qmesh_model.components import Components
 
 WIDE = 12
 """Qubits from which a tableau is faster than amplitudes, whatever the noise."""
+MOST_AMPLITUDES = 22
+"""Qubits of a circuit above which nobody looks at amplitudes: then narrow components are stabilizer states, too."""
 _WIDEST_GATE = 2
 _PAULIS = frozenset({"id", "x", "y", "z"})
 
 
 def stabilizer_components(circuit: Circuit, components: Components) -> frozenset[int]:
-    """Numbers of components that are wide and Clifford from their first operation to the end of what they become."""
+    """Numbers of components that are wide, or of a wide circuit, and Clifford from their first operation to the end of what they become."""
     final = list(range(len(components.all)))
     for component in reversed(components.all):
         for part in component.merged_from:
             final[part] = final[component.number]
-    wide = {c.number for c in components.all if c.final and len(c.wires) >= WIDE}
+    least = 1 if circuit.num_qubits > MOST_AMPLITUDES else WIDE
+    wide = {c.number for c in components.all if c.final and len(c.wires) >= least}
     for component in components.all:
         root = final[component.number]
         if root in wide and not all(expressible(circuit.operations[index]) for index in component.operations):

@@ -323,9 +323,6 @@ def _slices(parts: _Parts) -> int:
     shots, slices = max(1, parts.demand.shots), 1
     for group, use in zip(parts.groups, parts.uses, strict=True):
         room = parts.walk.topology.sites[group.site].state_bytes // _SHARE_OF_MEMORY
-        least = use.peak_for(replace(parts.demand, shots=1))
-        while slices < shots and use.peak_for(replace(parts.demand, shots=-(-shots // slices))) > max(
-            room, least
-        ):
+        while slices < shots and not use.fits(replace(parts.demand, shots=-(-shots // slices)), room):
             slices = min(2 * slices, shots)
     return slices

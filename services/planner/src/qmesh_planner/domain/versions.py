@@ -94,9 +94,10 @@ class Use:
     largest: tuple[Size, ...] = ()
     stabilizer: bool = False
 
-    def peak_for(self, demand: Demand) -> int:
-        """Bytes of the components that are live at its peak, for another number of shots."""
-        return sum(size.nbytes(demand) for size in self.largest)
+    def fits(self, demand: Demand, room: int) -> bool:
+        """Whether the components that are live at its peak fit for some number of shots, or fewer would not help."""
+        single = all(size.rows(demand) == 1 for size in self.largest)
+        return single or sum(size.nbytes(demand) for size in self.largest) <= room
 
 
 class Versions:
