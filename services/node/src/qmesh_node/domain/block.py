@@ -32,7 +32,7 @@ _KINDS = _IDLE | {circuit.OPERATION_KIND_GATE, circuit.OPERATION_KIND_SYNDROME, 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """What is to be executed, apart from where it came from and who asks."""
+    """What is to be executed, apart from where it came from and who asks; `stabilizer`: so fresh wires begin."""
 
     operations: Sequence[gate.NodeOperation]
     fragments: Sequence[gate.FragmentHeader]
@@ -42,6 +42,7 @@ class Block:
     profile: gate.NoiseProfile | None = None
     precision: state.Precision.ValueType = state.PRECISION_DOUBLE
     deadline: float = math.inf
+    stabilizer: bool = False
 
 
 def check(block: Block) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import math
 import uuid
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from qmesh.fabric.v1 import state_pb2 as state
 from qmesh.planner.v1 import plan_pb2 as pb
@@ -17,6 +17,7 @@ from qmesh_model.errors import MeshError
 from qmesh_planner import __version__
 from qmesh_planner.domain import ebits
 from qmesh_planner.domain.candidates import Candidates, Scored
+from qmesh_planner.domain.executors import stabilizer_components
 from qmesh_planner.domain.noise import operation_fidelity
 from qmesh_planner.domain.placement import Walk
 from qmesh_planner.domain.schedule import Schedule, schedule_of
@@ -60,7 +61,7 @@ def make_plan(request: planner.CompileRequest, weights: Weights) -> pb.Plan:
     single = request.precision == state.PRECISION_SINGLE
     demand = Demand(request.shots, request.noise, 8 if single else 16)
     groups = groups_of(walk)
-    versions = Versions(walk, demand)
+    versions = Versions(walk, demand, _stabilizers(work, topology))
     uses = [versions.take(number, group) for number, group in enumerate(groups)]
     parts = _Parts(walk, groups, uses, versions, schedule_of(walk, groups), demand)
     plan = _assemble(request, weights, parts)
@@ -154,7 +155,7 @@ def _add_blocks(plan: pb.Plan, weights: Weights, parts: _Parts) -> None:
             dependencies=sorted(needs),
             readout=all(unit.readout for unit in group.units),
             state_bytes=use.peak,
-            executor=state.EXECUTOR_KIND_ENSEMBLE,
+            executor=state.EXECUTOR_KIND_STABILIZER if use.stabilizer else state.EXECUTOR_KIND_ENSEMBLE,
         )
         stages[block.stage].append(number)
         for fragment in block.fragments:
@@ -307,10 +308,21 @@ def _qubit_name(circuit: Circuit, qubit: int) -> str:
     return f"qubit {qubit}"
 
 
+def _stabilizers(work: Work, topology: Topology) -> frozenset[int]:
+    """Components that are kept as stabilizer states, when every node of the mesh can do that."""
+    if not all(site.stabilizer for site in topology.sites):
+        return frozenset()
+    return stabilizer_components(work.circuit, work.components)
+
+
 def _slices(parts: _Parts) -> int:
-    """Slices of shots, so that the largest block fits a quarter of the memory of its node."""
-    slices = 1
+    """Slices of shots, so that the largest block fits a quarter of the memory of its node.
+
+    A component with one history is not made smaller by fewer shots: then half of the shots need what all of them need.
+    """
+    shots, slices = max(1, parts.demand.shots), 1
     for group, use in zip(parts.groups, parts.uses, strict=True):
-        room = max(1, parts.walk.topology.sites[group.site].state_bytes // _SHARE_OF_MEMORY)
-        slices = max(slices, -(-use.peak // room))
-    return min(slices, max(1, parts.demand.shots))
+        room = parts.walk.topology.sites[group.site].state_bytes // _SHARE_OF_MEMORY
+        while slices < shots and not use.fits(replace(parts.demand, shots=-(-shots // slices)), room):
+            slices = min(2 * slices, shots)
+    return slices

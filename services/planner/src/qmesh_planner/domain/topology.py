@@ -41,6 +41,7 @@ class Site:
     failure_permille: int
     load_permille: int
     readout_fidelity: float
+    stabilizer: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,4 +132,5 @@ def _site(number: int, node: registry.Node, min_fidelity: float) -> Site:
         node.failure_permille,
         node.load_permille,
         node.readout_fidelity or 1.0,
+        "stabilizer" in node.executors,
     )
