@@ -72,7 +72,7 @@ locks: $(STAMP) ## resolve again what changed, and write locks/
 	@UV="$(UV)" tools/lock
 
 docs: $(STAMP) ## the generated pages in docs/reference
-	@$(BIN)/python tools/reference.py
+	@$(BIN)/python -m tools.reference
 
 images: ## the container images, by docker, podman or buildah (PARTS="gateway node" for some)
 	@mkdir -p build

@@ -5,4 +5,6 @@ syndrome_extraction(steane) q;
 OPENQASM 3.0;
 qubit[3] q;
 bit[2] s;
+bit[3] c;
 syndrome_extraction(repetition) q -> s;
+c = measure q;

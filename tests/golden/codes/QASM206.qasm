@@ -1,7 +1,6 @@
 OPENQASM 3.0;
 include "my_gates.inc";
 qubit q;
-mine q;
 // mended:
 OPENQASM 3.0;
 include "stdgates.inc";

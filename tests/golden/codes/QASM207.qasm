@@ -2,6 +2,7 @@ OPENQASM 3.0;
 include "stdgates.inc";
 qubit[2] q;
 bit[2] c;
+c = measure q;
 if (c[0]) {
   x q[0];
 // mended:
@@ -9,7 +10,7 @@ OPENQASM 3.0;
 include "stdgates.inc";
 qubit[2] q;
 bit[2] c;
+c = measure q;
 if (c[0]) {
   x q[0];
 }
-c = measure q;
