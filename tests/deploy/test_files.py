@@ -62,7 +62,7 @@ def test_skaffold_names_files_that_are_there() -> None:
 @pytest.mark.parametrize("over", ["small", "plain"])
 def test_a_profile_of_skaffold_renders(over: str) -> None:
     """The values of a profile are accepted over those of kind, with a tag for each part."""
-    words = ["-f", str(ROOT / "deploy/values/kind.yaml"), "-f", str(ROOT / f"deploy/values/{over}.yaml")]
+    words = ["-f", str(ROOT / "deploy/values/kind.yaml"), "-f", str(ROOT / f"deploy/values/over/{over}.yaml")]
     for part in sorted(_parts()):
         words += ["--set", f"image.tags.{part}=made-{part}"]
     images = re.findall(r"'image': '([^']+)'", str(render(*words)))
