@@ -34,7 +34,7 @@ def apply(states: States, matrix: Matrix, qubits: Sequence[int]) -> None:
     fresh = {}
     for row, terms in _terms(matrix.tobytes(), len(views)):
         (column, weight), *rest = terms
-        total = views[column] * weight
+        total = views[column].copy() if weight == 1 else views[column] * weight
         for column, weight in rest:
             total += views[column] * weight
         fresh[row] = total
