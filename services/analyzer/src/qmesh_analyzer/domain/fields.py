@@ -125,8 +125,9 @@ def _signed_sums(values: Reals) -> tuple[Reals, Reals]:
     half = n // 2
     table = values.reshape(1 << (n - half), 1 << half)  # upper bits by lower bits
     lower, upper = _signs(half), _signs(n - half)
-    along_lower, along_upper = table.sum(axis=0), table.sum(axis=1)
-    single = np.concatenate([along_lower @ lower, along_upper @ upper])
+    along_lower: Reals = table.sum(axis=0)
+    along_upper: Reals = table.sum(axis=1)
+    single: Reals = np.concatenate([along_lower @ lower, along_upper @ upper])
     double = np.empty((n, n))
     double[:half, :half] = lower.T @ (along_lower[:, None] * lower)
     double[half:, half:] = upper.T @ (along_upper[:, None] * upper)
@@ -138,8 +139,8 @@ def _signed_sums(values: Reals) -> tuple[Reals, Reals]:
 @lru_cache(maxsize=16)
 def _signs(bits: int) -> Reals:
     """(-1)^bit of every number: shape (2^bits, bits)."""
-    made: Reals = 1.0 - 2.0 * (np.arange(1 << bits)[:, None] >> np.arange(bits) & 1)
-    return made
+    ones = np.arange(1 << bits)[:, None] >> np.arange(bits) & 1
+    return np.where(ones, -1.0, 1.0)
 
 
 def observable(mixture: Mixture, wanted: circuit.Observable) -> float:
