@@ -14,7 +14,7 @@ from random import Random
 from typing import Any
 
 from qmesh_client.mesh import MeshRefusedError, MeshUnreachableError
-from tests.mesh import LocalMesh, free_port, local_mesh
+from tests.mesh import LocalMesh, free_port, local_mesh, patiently
 from tests.programs import program
 from tests.soak.evidence import Evidence
 
@@ -30,18 +30,8 @@ _VICTIMS = (
 )  # fmt: skip
 
 
-def _patiently(mesh: LocalMesh, seed: int, key: str) -> dict[str, Any]:
-    """One job, submitted once whatever happens to the gateway, to its end."""
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            with mesh.client() as client:
-                job = client.submit(program(seed).text, idempotency_key=key, shots=_SHOTS, seed=seed + 1)
-                return client.wait(job["job_id"], timeout=max(1.0, deadline - time.monotonic()))
-        except (MeshUnreachableError, MeshRefusedError, TimeoutError):
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
+def _job(mesh: LocalMesh, seed: int, key: str) -> dict[str, Any]:
+    return patiently(mesh, program(seed).text, key, _PATIENCE, shots=_SHOTS, seed=seed + 1)
 
 
 def _kill_at_random(mesh: LocalMesh, random: Random, over: threading.Event) -> Counter[str]:
@@ -71,7 +61,7 @@ def run() -> Evidence:
     findings: list[str] = []
     with tempfile.TemporaryDirectory() as folder, local_mesh(Path(folder) / "home", free_port()) as mesh:
         expected = {
-            seed: _patiently(mesh, seed, f"first-{seed}")["result"]["quantum_result"]["counts"]
+            seed: _job(mesh, seed, f"first-{seed}")["result"]["quantum_result"]["counts"]
             for seed in range(_PROGRAMS)
         }
         over, lock, number, replanned, slowest = threading.Event(), threading.Lock(), 0, 0, 0.0
@@ -84,7 +74,7 @@ def run() -> Evidence:
                     key, seed = f"soak-{number}", random.randrange(_PROGRAMS)
                 begun = time.monotonic()
                 try:
-                    job = _patiently(mesh, seed, key)
+                    job = _job(mesh, seed, key)
                 except (MeshUnreachableError, MeshRefusedError, TimeoutError) as error:
                     findings.append(f"program {seed}, {key}: no end within {_PATIENCE:g} s: {error}")
                     continue

@@ -303,10 +303,11 @@ def test_only_so_many_checked_tokens_are_remembered(lab: ModuleType) -> None:
     assert len(checker._checked) < 4200
 
 
-def _version(position: int, size: int = 100, job: str = "job") -> Version:
+def _version(position: int, job: str = "job") -> Version:
+    """A version of 100 bytes: one qubit, one row, 17 shots."""
     identity = state.ComponentId(job_id=job, component=1, position=position)
-    ref = state.ComponentRef(id=identity, digest=bytes([position]), bytes=size)
-    return Version(ref, Ensemble.zero(0, 1, np.complex128))
+    ref = state.ComponentRef(id=identity, digest=bytes([position]), bytes=100)
+    return Version(ref, Ensemble.zero(0, 17, np.complex128))
 
 
 def _answer(*versions: Version) -> gate.ExecuteResponse:

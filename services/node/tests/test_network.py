@@ -206,7 +206,7 @@ async def test_a_node_pulls_its_input_from_the_holder(lab: ModuleType, tmp_path:
                 fresh_wires=[],
                 draws=lab.Draws(7, 0, 64),
             ),
-            one.node.store.get(ref.id).ensemble,
+            one.node.store.get(ref.id).component,
         )
         assert expected.components[0].digest() == made.digest
 

@@ -140,7 +140,7 @@ class _Reader:
             self.values.append(CONSTANTS[name])
         elif name in _FUNCTIONS or name in _TWO_ARGUMENTS:
             raise segment.unexpected(f"`(` after {name}")
-        elif segment.kind == "(":
+        elif segment.kind == "(" and name not in self.scope.broken:
             raise Fault(
                 "QASM210",
                 f"{quoted(name)} is no known function",
