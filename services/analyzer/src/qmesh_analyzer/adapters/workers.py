@@ -24,7 +24,8 @@ log = structlog.get_logger()
 PRELOAD = ["qmesh_analyzer.nursery", "qmesh_analyzer.work"]
 LOST = "ANALYZER_WORKER_LOST"
 _RECYCLE_AFTER = 200
-_HEAVY = range(17, 23)  # amplitudes of so many qubits leave a heap that is better given back; above there are none
+_HEAVY = range(17, 23)
+"""Qubits whose amplitudes leave a heap that is better given back; above there are no amplitudes."""
 _START_SECONDS = 30.0
 _FEWEST_STARTS = 3
 _STATUS = {"ANALYZER_RESOURCE": "RESOURCE_EXHAUSTED"}
