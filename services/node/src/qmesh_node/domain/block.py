@@ -87,6 +87,8 @@ def _check_operation(operation: gate.NodeOperation, fragments: int) -> None:
     if len(operation.writes) not in _writes(operation):
         raise InvalidBlockError(f"{name} writes {len(operation.writes)} bits")
     _check_condition(operation)
+    if any(not 0.0 <= ebit.fidelity <= 1.0 for ebit in operation.ebits):
+        raise InvalidBlockError(f"{name} uses a pair whose fidelity is no probability")
     if kind == circuit.OPERATION_KIND_GATE:
         _check_gate(operation)
 

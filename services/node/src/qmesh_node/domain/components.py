@@ -13,6 +13,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from qmesh_model.randomness import CERTAIN
 from qmesh_node.domain import kernels
 from qmesh_node.domain.bits import Column
 from qmesh_node.domain.cliffords import conjugation_of
@@ -21,6 +22,8 @@ from qmesh_node.domain.errors import ExhaustedError, InvalidBlockError
 from qmesh_node.domain.expansion import expanded
 from qmesh_node.domain.forms import Matrix
 from qmesh_node.domain.memory import Workspace
+from qmesh_node.domain.noise import Decay
+from qmesh_node.domain.randomness import Uniforms
 from qmesh_node.domain.sweeps import Run
 from qmesh_node.domain.syndrome import Pauli
 from qmesh_node.domain.tableau import Part, Tableau
@@ -228,6 +231,23 @@ class Components:
         chosen = np.flatnonzero(row_labels < 2)  # noqa: PLR2004 - label 2 marks shots that are not measured
         if len(chosen):
             ensemble.project(positions, pauli, row_labels[chosen] == 1, chosen)
+
+    def decay(self, wire: int, decay: Decay, uniforms: Uniforms) -> bool:
+        """Lets a wire's memory decay: trajectories of amplitudes, the Pauli twirl of a stabilizer state; whether it was the twirl."""
+        component = self.find(wire)
+        if isinstance(component, Tableau):
+            edges = np.cumsum(decay.twirled())
+            letters = np.searchsorted(edges, uniforms, side="right")
+            self.apply_pauli(wire, np.where(letters < 3, letters + 1, 0))  # noqa: PLR2004 - X, Y and Z
+            return True
+        if decay.damping:
+            chance = decay.damping * (1 - self.zero_probability((wire,)))
+            jumps = uniforms < chance
+            row_jumps = self.split(component, jumps.astype(np.int64), 2) == 1
+            kernels.damp(component.states, component.position(wire), decay.damping, row_jumps)
+            uniforms = np.where(jumps, 1.0, (uniforms - chance) / np.maximum(1 - chance, CERTAIN))
+        self.apply_pauli(wire, np.where(uniforms < decay.dephasing, 3, 0))
+        return False
 
     @property
     def stabilizer(self) -> bool:

@@ -73,6 +73,18 @@ def project(states: States, position: int, bits: NDArray[np.bool_]) -> None:
     states /= norms[:, None]
 
 
+def damp(states: States, position: int, damping: float, jumps: NDArray[np.bool_]) -> None:
+    """Amplitude damping of a wire, in place: rows that jump lose their 1, the others become what no jump leaves.
+
+    Kraus operators: diag(1, sqrt(1 - g)) and sqrt(g) |0><1|; each row is normalised.
+    """
+    zero, one = _slices(states, (position,))
+    zero[jumps] = one[jumps]
+    one[jumps] = 0
+    one[~jumps] *= np.sqrt(1 - damping)
+    states /= np.sqrt(_norms(states))[:, None]
+
+
 def _pauli_applied(states: States, positions: Sequence[int], pauli: Sequence[int]) -> States:
     """A Pauli product applied to a copy of all rows."""
     acted = states.copy()

@@ -6,10 +6,13 @@ for each further node serves all gates there; a home may move to a node that has
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from qmesh_model.circuit import Kind
 from qmesh_planner.domain.errors import InfeasibleError
+from qmesh_planner.domain.purification import purified
 from qmesh_planner.domain.topology import Site, Topology
 from qmesh_planner.domain.weights import Weights
 from qmesh_planner.domain.work import Reach, Step, Task, Work
@@ -28,6 +31,7 @@ class Pair:
     kind: str
     operations: list[int]
     tasks: list[int]
+    rounds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ class Walk:
     _copies: dict[int, dict[int, int]] = field(default_factory=dict)
     _holders: dict[int, int] = field(default_factory=dict)
     _fresh: set[int] = field(default_factory=set)
+    _rounds: dict[int, list[str]] = field(default_factory=dict)
 
     def run(self) -> Walk:
         """Places every task.
@@ -86,6 +91,20 @@ class Walk:
             self.home_of_task.append(tuple(self.homes[wire] for wire in task.wires))
         self._readouts()
         return self
+
+    @property
+    def unpurified(self) -> frozenset[int]:
+        """Wires with rounds of distillation left at the end: no pair came for them."""
+        return frozenset(self._rounds)
+
+    def delivered(self, pair: Pair) -> tuple[float, float]:
+        """Fidelity of a pair when it is delivered, and the mean number of raw pairs behind it."""
+        channel = self.topology.channel(*pair.ends)
+        return purified(channel.fidelity if channel is not None else 1.0, pair.rounds)
+
+    def pair_fidelity(self, operation: int) -> float:
+        """Probability that no pair which begins at an operation has an error."""
+        return math.prod(self.delivered(self.pairs[n])[0] for n in self.begins.get(operation, ()))
 
     def _place(self, task: Task) -> None:
         if task.operands == 1:
@@ -145,6 +164,9 @@ class Walk:
         for step in task.steps:
             if step.splits:
                 self._copies.pop(wire, None)
+            operation = self.work.circuit.operations[step.operation]
+            if operation.kind is Kind.DISTILLATION:
+                self._rounds.setdefault(wire, []).append(operation.name)
         return self.homes[wire]
 
     def _relocate(self, wire: int, able: Sequence[Site], task: Task) -> None:
@@ -195,7 +217,8 @@ class Walk:
 
     def _pair(self, wire: int, a: int, b: int, kind: str, operation: int, task: int) -> int:
         number = len(self.pairs)
-        self.pairs.append(Pair(number, wire, (min(a, b), max(a, b)), kind, [operation], [task]))
+        rounds = tuple(self._rounds.pop(wire, ()))
+        self.pairs.append(Pair(number, wire, (min(a, b), max(a, b)), kind, [operation], [task], rounds))
         self.begins.setdefault(operation, []).append(number)
         self.cost += self.weights.ebit
         return number

@@ -130,7 +130,10 @@ def _add_fragments(plan: pb.Plan, parts: _Parts) -> None:
             gate_ns=slot.gate,
             link_wait_ns=slot.link_wait,
             idle_ns=slot.idle,
-            predicted_fidelity=math.prod(operation_fidelity(site, op) for op in operations)
+            wire_idle_ns=slot.wire_idle,
+            predicted_fidelity=math.prod(
+                operation_fidelity(site, op) * parts.walk.pair_fidelity(op.index) for op in operations
+            )
             if parts.demand.noise
             else 1.0,
         )
@@ -227,7 +230,7 @@ def _add_pairs(plan: pb.Plan, parts: _Parts) -> None:
             wire=change.wire, node_id=ids[change.site], from_operation=change.operation, pair=change.pair
         )
     for pair in walk.pairs:
-        channel = walk.topology.channel(*pair.ends)
+        fidelity, raw = walk.delivered(pair)
         born, used = parts.schedule.pairs[pair.number]
         plan.ebits.add(
             pair=pair.number,
@@ -237,8 +240,8 @@ def _add_pairs(plan: pb.Plan, parts: _Parts) -> None:
             kind=pair.kind,
             operation=pair.operations[0],
             packet=pair.operations,
-            fidelity=channel.fidelity if channel is not None else 1.0,
-            raw_pairs=1.0,
+            fidelity=fidelity,
+            raw_pairs=raw,
             born_ns=born,
             used_ns=used,
         )
@@ -255,7 +258,7 @@ def _add_pairs(plan: pb.Plan, parts: _Parts) -> None:
                 pb.LinkEbits(node_a=ids[a], node_b=ids[b], ebits=count)
                 for (a, b), count in ebits.per_link(walk.pairs).items()
             ],
-            raw_pairs=float(len(walk.pairs)),
+            raw_pairs=sum(walk.delivered(pair)[1] for pair in walk.pairs),
         )
     )
 
@@ -293,9 +296,9 @@ def _add_figures(plan: pb.Plan, parts: _Parts) -> None:
         plan.score.entanglement += best.entanglement
         plan.score.load += best.load
         plan.score.total += best.total
-    remote = {pair.wire for pair in parts.walk.pairs}
+    unused = parts.walk.unpurified
     for fragment in plan.fragments:
-        if fragment.service_type == "distillation" and fragment.wires[0] not in remote:
+        if fragment.service_type == "distillation" and fragment.wires[0] in unused:
             qubit = _qubit_name(parts.walk.work.circuit, fragment.qubits[0])
             plan.warnings.append(f"distillation of {qubit} purifies nothing: no pair is delivered for it")
 

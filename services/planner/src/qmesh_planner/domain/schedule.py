@@ -14,12 +14,13 @@ _DEFAULT_DURATION_NS = 1_000
 
 @dataclass(slots=True)
 class Slot:
-    """When a fragment runs, in nanoseconds of model time."""
+    """When a fragment runs, in nanoseconds of model time; `wire_idle`: how long each of its wires waits before, for pairs too."""
 
     start: int = 0
     gate: int = 0
     link_wait: int = 0
     idle: int = 0
+    wire_idle: tuple[int, ...] = ()
 
     @property
     def end(self) -> int:
@@ -39,7 +40,7 @@ class Schedule:
 def schedule_of(walk: Walk, groups: Sequence[Group]) -> Schedule:
     """Walks the fragments in their order of execution.
 
-    A pair is generated on demand: waiting is the mean 1/rate of its link (geometric attempts, mean 1/p; Barrett, Kok
+    A pair is generated on demand: waiting is the mean 1/rate of its link for each raw pair (geometric attempts, mean 1/p; Barrett, Kok
     2005), one after another on one link, side by side on several.
     """
     work = walk.work
@@ -57,6 +58,7 @@ def schedule_of(walk: Walk, groups: Sequence[Group]) -> Schedule:
                 slot.start = begin
                 slot.idle = sum(begin - free[wire] for wire in task.wires if wire in free)
                 slot.link_wait = _wait(walk, task.steps, begin, schedule)
+                slot.wire_idle = tuple(begin - free.get(wire, begin) + slot.link_wait for wire in task.wires)
                 offer = site.offers.get(task.service_type)
                 duration = offer.duration_ns if offer is not None else _DEFAULT_DURATION_NS
                 slot.gate = duration * len(task.steps)
@@ -72,7 +74,7 @@ def _wait(walk: Walk, steps: Sequence[Step], begin: int, schedule: Schedule) -> 
         for number in walk.begins.get(step.operation, ()):
             pair = walk.pairs[number]
             channel = walk.topology.channel(*pair.ends)
-            delivery = round(1e9 / channel.rate_hz) if channel is not None else 0
+            delivery = round(walk.delivered(pair)[1] * 1e9 / channel.rate_hz) if channel is not None else 0
             busy[pair.ends] = busy.get(pair.ends, 0) + delivery
             schedule.pairs[number] = (begin + busy[pair.ends] - delivery, begin + busy[pair.ends])
     return max(busy.values(), default=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from qmesh.circuit.v1 import circuit_pb2 as circuit
@@ -53,7 +53,10 @@ def execution_id(job_id: str, key: RunKey, plan_id: str, block_id: int, group: i
 
 
 def operations_of(
-    plan: planning.Plan, block: planning.Block, form: circuit.Circuit
+    plan: planning.Plan,
+    block: planning.Block,
+    form: circuit.Circuit,
+    pairs: Mapping[int, Sequence[gate.EbitUse]],
 ) -> tuple[list[gate.NodeOperation], list[gate.FragmentHeader]]:
     """A block's operations on wires, with bound parameters, and its fragments.
 
@@ -61,8 +64,10 @@ def operations_of(
         plan: the plan.
         block: one of its blocks.
         form: the circuit with all parameters bound.
+        pairs: pairs by operation.
     """
     numbers = {fragment: number for number, fragment in enumerate(block.fragments)}
+    waited = set[int]()
     operations = []
     for step in block.operations:
         source = form.operations[step.operation]
@@ -76,8 +81,10 @@ def operations_of(
             writes=source.writes,
             terminal=source.terminal,
             fragment=numbers[step.fragment],
-            ebits=[ebit_use(plan.ebits[pair]) for pair in step.pairs],
+            ebits=pairs.get(source.index, ()),
+            idle_ns=() if step.fragment in waited else _idle(plan.fragments[step.fragment], step.wires),
         )
+        waited.add(step.fragment)
         if source.HasField("condition"):
             operation.condition.CopyFrom(source.condition)
         operations.append(operation)
@@ -97,9 +104,37 @@ def operations_of(
     return operations, headers
 
 
-def ebit_use(pair: planning.PlannedEbit) -> gate.EbitUse:
-    """A planned pair as the executing node records it."""
+def _idle(fragment: planning.Fragment, wires: Sequence[int]) -> list[int]:
+    """Waiting time of each wire of a fragment's first operation."""
+    times = dict(zip(fragment.wires, fragment.wire_idle_ns, strict=False))
+    return [times.get(wire, 0) for wire in wires]
+
+
+def pairs_of(plan: planning.Plan) -> dict[int, list[gate.EbitUse]]:
+    """Pairs by operation: at each operation of their packet, or at the next one on their wire.
+
+    A wire that another operation drives out of its home is not among that operation's own.
+    """
+    wires = {step.operation: step.wires for block in plan.blocks for step in block.operations}
+    used: dict[int, list[gate.EbitUse]] = {}
+    begun: dict[int, int] = {}
+    for pair in plan.ebits:
+        draw = begun[pair.operation] = begun.get(pair.operation, -1) + 1
+        for number, operation in enumerate(pair.packet):
+            at: int | None = operation
+            if pair.wire not in wires.get(operation, ()):
+                at = min((i for i, on in wires.items() if i > operation and pair.wire in on), default=None)
+            if at is not None:
+                used.setdefault(at, []).append(ebit_use(pair, draw, again=number > 0))
+    return used
+
+
+def ebit_use(pair: planning.PlannedEbit, draw: int = 0, *, again: bool = False) -> gate.EbitUse:
+    """A planned pair as the executing node uses and records it."""
     return gate.EbitUse(
+        operation=pair.operation,
+        draw=draw,
+        again=again,
         pair=pair.pair,
         node_a=pair.node_a,
         node_b=pair.node_b,
@@ -133,6 +168,7 @@ class BlockRequests:
         self._frame = frame
         self._plan = plan
         self._form = form
+        self._pairs = pairs_of(plan)
         self._static: dict[int, tuple[list[gate.NodeOperation], list[gate.FragmentHeader]]] = {}
 
     def build(
@@ -158,7 +194,7 @@ class BlockRequests:
             recorded: columns to project on, by version.
         """
         if block.block_id not in self._static:
-            self._static[block.block_id] = operations_of(self._plan, block, self._form)
+            self._static[block.block_id] = operations_of(self._plan, block, self._form, self._pairs)
         operations, fragments = self._static[block.block_id]
         frame, key = self._frame, run.key
         request = gate.ExecuteRequest(

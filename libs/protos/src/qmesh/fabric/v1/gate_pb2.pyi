@@ -201,6 +201,9 @@ class EbitUse(_message.Message):
     USED_NS_FIELD_NUMBER: _builtins.int
     WIRE_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    DRAW_FIELD_NUMBER: _builtins.int
+    AGAIN_FIELD_NUMBER: _builtins.int
     pair: _builtins.int
     """Number of the pair in the plan."""
     node_a: _builtins.str
@@ -219,6 +222,12 @@ class EbitUse(_message.Message):
     """Wire that the pair copies or carries."""
     kind: _builtins.str
     """"cat" or "teleport"."""
+    operation: _builtins.int
+    """Operation that uses it first, by index in the normal form; keys the draw of its error."""
+    draw: _builtins.int
+    """Its place among the pairs that this operation begins to use; keys the draw, too."""
+    again: _builtins.bool
+    """A later operation of its packet: the pair was counted and recorded before."""
     def __init__(
         self,
         *,
@@ -231,10 +240,13 @@ class EbitUse(_message.Message):
         used_ns: _builtins.int = ...,
         wire: _builtins.int = ...,
         kind: _builtins.str = ...,
+        operation: _builtins.int = ...,
+        draw: _builtins.int = ...,
+        again: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["born_ns", b"born_ns", "fidelity", b"fidelity", "kind", b"kind", "node_a", b"node_a", "node_b", b"node_b", "pair", b"pair", "raw_pairs", b"raw_pairs", "used_ns", b"used_ns", "wire", b"wire"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["again", b"again", "born_ns", b"born_ns", "draw", b"draw", "fidelity", b"fidelity", "kind", b"kind", "node_a", b"node_a", "node_b", b"node_b", "operation", b"operation", "pair", b"pair", "raw_pairs", b"raw_pairs", "used_ns", b"used_ns", "wire", b"wire"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

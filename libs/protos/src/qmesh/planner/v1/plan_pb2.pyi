@@ -122,6 +122,7 @@ class Fragment(_message.Message):
     LINK_WAIT_NS_FIELD_NUMBER: _builtins.int
     IDLE_NS_FIELD_NUMBER: _builtins.int
     PREDICTED_FIDELITY_FIELD_NUMBER: _builtins.int
+    WIRE_IDLE_NS_FIELD_NUMBER: _builtins.int
     fragment_id: _builtins.str
     """"<generation>.<number>", unique over all plans of a job."""
     service_type: _builtins.str
@@ -154,6 +155,10 @@ class Fragment(_message.Message):
     def dependencies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Fragments that must be done before, by number."""
 
+    @_builtins.property
+    def wire_idle_ns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Time for which each of the wires waits before the fragment's gates, in nanoseconds of model time."""
+
     def __init__(
         self,
         *,
@@ -169,10 +174,11 @@ class Fragment(_message.Message):
         link_wait_ns: _builtins.int = ...,
         idle_ns: _builtins.int = ...,
         predicted_fidelity: _builtins.float = ...,
+        wire_idle_ns: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block", b"block", "dependencies", b"dependencies", "fragment_id", b"fragment_id", "gate_ns", b"gate_ns", "idle_ns", b"idle_ns", "link_wait_ns", b"link_wait_ns", "operations", b"operations", "predicted_fidelity", b"predicted_fidelity", "qubits", b"qubits", "service_type", b"service_type", "start_ns", b"start_ns", "wires", b"wires"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block", b"block", "dependencies", b"dependencies", "fragment_id", b"fragment_id", "gate_ns", b"gate_ns", "idle_ns", b"idle_ns", "link_wait_ns", b"link_wait_ns", "operations", b"operations", "predicted_fidelity", b"predicted_fidelity", "qubits", b"qubits", "service_type", b"service_type", "start_ns", b"start_ns", "wire_idle_ns", b"wire_idle_ns", "wires", b"wires"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
