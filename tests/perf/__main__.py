@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.mesh import ROOT
-from tests.perf import analysis, circuits, fabric, jobs, kernels, wide
+from tests.perf import analysis, circuits, fabric, jobs, kernels, noise, wide
 from tests.perf.figure import Figure
 
 _BENCHES = {
@@ -24,6 +24,7 @@ _BENCHES = {
     "fabric": fabric.run,
     "jobs": jobs.run,
     "kernels": kernels.run,
+    "noise": noise.run,
     "wide": wide.run,
 }
 
