@@ -103,7 +103,12 @@ class Stabilizer:
 
     def _crossed(self, x: Bits, z: Bits) -> Bits:
         """Generators that a Pauli string does not commute with."""
-        made: Bits = np.logical_xor.reduce((self.x & z) ^ (self.z & x), axis=1)
+        made: Bits = np.zeros(2 * self.n, dtype=np.bool_)
+        for qubit in np.flatnonzero(x | z):
+            if z[qubit]:
+                made ^= self.x[:, qubit]
+            if x[qubit]:
+                made ^= self.z[:, qubit]
         return made
 
     def sign(self, x: Bits, z: Bits) -> Affine | None:

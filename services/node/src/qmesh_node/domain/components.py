@@ -21,6 +21,7 @@ from qmesh_node.domain.errors import ExhaustedError, InvalidBlockError
 from qmesh_node.domain.expansion import expanded
 from qmesh_node.domain.forms import Matrix
 from qmesh_node.domain.memory import Workspace
+from qmesh_node.domain.randomness import Uniforms
 from qmesh_node.domain.sweeps import Run
 from qmesh_node.domain.syndrome import Pauli
 from qmesh_node.domain.tableau import Part, Tableau
@@ -204,6 +205,24 @@ class Components:
         """Applies Pauli strings, base 4 with the first wire least significant; the wires may be of several components."""
         for index, wire in enumerate(wires):
             self.apply_pauli(wire, labels >> (2 * index) & 3)
+
+    def relax(self, wire: int, damping: float, uniforms: Uniforms) -> Column:
+        """Amplitude damping of a wire of an ensemble, a trajectory for each shot; returns which shots relaxed."""
+        ensemble = self._dense(self.find(wire))
+        position = ensemble.position(wire)
+        ones = 1.0 - ensemble.zero_probability((position,), _Z)
+        relaxed: Column = uniforms < damping * ones[ensemble.row_of_shot]
+        labels = self.split(ensemble, relaxed.astype(np.int64), 2)
+        ensemble.damp(position, damping, np.flatnonzero(labels == 0))
+        fallen = np.flatnonzero(labels == 1)
+        if len(fallen):
+            ensemble.project((position,), _Z, np.ones(len(fallen), dtype=np.bool_), fallen)
+            ensemble.apply_pauli(position, 1, fallen)
+        return relaxed
+
+    def is_stabilizer(self, wire: int) -> bool:
+        """Whether a wire's component is a stabilizer state now."""
+        return isinstance(self._found(wire), Tableau)
 
     def zero_probability(self, wires: Sequence[int], pauli: Pauli = _Z) -> NDArray[np.float64]:
         """P(eigenvalue +1) of a Pauli product for each shot; of one Z, P(0)."""

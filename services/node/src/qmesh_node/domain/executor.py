@@ -18,6 +18,8 @@ from qmesh_node.domain.bits import Column, Columns
 from qmesh_node.domain.block import Block, check
 from qmesh_node.domain.components import Components
 from qmesh_node.domain.errors import DeadlineError, InvalidBlockError
+from qmesh_node.domain.idling import let_decay
+from qmesh_node.domain.links import Strikes
 from qmesh_node.domain.memory import Workspace
 from qmesh_node.domain.randomness import outcomes
 from qmesh_node.domain.syndrome import CODES, Code, decoder
@@ -79,10 +81,13 @@ class Executor:
         terminal: list[gate.NodeOperation] = []
         for operation in self._block.operations:
             tally = self._begin(operation)
+            strikes = self._suffer(operation, tally)
             if operation.terminal:
                 terminal.append(operation)
             else:
                 self._apply(operation, tally)
+            if strikes is not None:
+                strikes.after(self._components)
             tally.finished_at = time.time()
             self._note_settled()
         self._readout(terminal)
@@ -102,6 +107,18 @@ class Executor:
         tally.started_at = tally.started_at or now
         tally.qubits = max(tally.qubits, len(operation.wires))
         return tally
+
+    def _suffer(self, operation: gate.NodeOperation, tally: FragmentTally) -> Strikes | None:
+        """What waiting and pairs do to the wires before an operation; what the pairs still do after it."""
+        if self._block.profile is None:
+            return None
+        if operation.idle_ns:
+            let_decay(self._components, self._draws, operation, tally)
+        if not operation.struck:
+            return None
+        strikes = Strikes(operation, self._draws, tally)
+        strikes.before(self._components)
+        return strikes
 
     def _apply(self, operation: gate.NodeOperation, tally: FragmentTally) -> None:
         active = self._columns.active(operation)

@@ -12,7 +12,8 @@ from qmesh_node.domain.sweeps import States
 def _marginal(states: States, positions: Sequence[int]) -> NDArray[np.float64]:
     """P over the wires at some positions for each row, the first most significant: shape (R, 2^m)."""
     rows, n = len(states), states.shape[1].bit_length() - 1
-    probabilities = states.real.astype(np.float64) ** 2 + states.imag.astype(np.float64) ** 2
+    real = states.view(states.real.dtype).reshape(*states.shape, 2)
+    probabilities = np.einsum("rik,rik->ri", real, real, dtype=np.float64)
     # axis of the wire at position p of a little-endian index
     kept = [n - position for position in positions]
     rest = [axis for axis in range(1, n + 1) if axis not in kept]
