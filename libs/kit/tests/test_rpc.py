@@ -190,7 +190,7 @@ async def test_a_service_that_is_not_there_is_unavailable(tmp_path: Path) -> Non
 
 
 async def test_a_call_that_the_server_cancels_may_be_asked_again(tmp_path: Path) -> None:
-    """gRPC cancels what a server had not taken up when it stopped: the same as a server that is away."""
+    """What a server had not taken up when it stopped is canceled by gRPC: the same as a server that is away."""
 
     async def cancel(_request: object, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[bytes]:
         await context.abort(grpc.StatusCode.CANCELLED)
