@@ -18,7 +18,7 @@ import psutil
 import psycopg
 
 from qmesh_client.kube import Cluster, Release, open_tunnel
-from qmesh_client.mesh import Mesh
+from qmesh_client.mesh import Mesh, MeshRefusedError, MeshUnreachableError
 from qmesh_client.tunnel import Tunnel
 from qmesh_kit.servers import PostgresServer
 
@@ -209,6 +209,24 @@ def release_mesh(release: str, home: Path) -> Iterator[ReleaseMesh]:
         key = cluster.key(cluster.pod(cluster.gateway(found)))
         assert key is not None, f"{release} asks for no key"
         yield ReleaseMesh(home, release, tunnel, key)
+
+
+def patiently(mesh: AnyMesh, text: str, key: str, patience: float = 180.0, **options: Any) -> dict[str, Any]:
+    """One job to its end, submitted once under its idempotency key whatever happens to the gateway.
+
+    Raises:
+        MeshUnreachableError, MeshRefusedError, TimeoutError: what still happened after `patience` seconds.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            with mesh.client() as client:
+                job = client.submit(text, idempotency_key=key, **options)
+                return client.wait(job["job_id"], timeout=max(1.0, deadline - time.monotonic()))
+        except (MeshUnreachableError, MeshRefusedError, TimeoutError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
 
 
 def _run(mesh: AnyMesh, file: str, options: dict[str, Any]) -> dict[str, Any]:

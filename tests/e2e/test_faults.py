@@ -3,30 +3,70 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from threading import Event
 from typing import Any
 
 import pytest
 
-from tests.mesh import EXAMPLES, LocalMesh, until
+from tests.mesh import EXAMPLES, LocalMesh, patiently, until
 
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(300)]
 
 _FILES = ("ghz8.qasm", "bv8.qasm", "teleport.qasm", "seed.qasm", "clifford_t12.qasm", "qft6.qasm")
 _SHOTS = 256
+_CLIENTS = 6
 
 
-def _submit_many(mesh: LocalMesh, number: int) -> list[tuple[str, str]]:
-    """Job id and file of `number` jobs, submitted at once; every file has one seed."""
+@dataclass(slots=True)
+class _Load:
+    """Clients that submit one job after another, each waiting for its job's end.
 
-    def one(index: int) -> tuple[str, str]:
-        file = _FILES[index % len(_FILES)]
-        with mesh.client() as client:
-            job = client.submit((EXAMPLES / file).read_text(), shots=_SHOTS, seed=500 + index % len(_FILES))
-        return job["job_id"], file
+    Attributes:
+        ended: file and document of every job that has ended.
+    """
 
-    with ThreadPoolExecutor(8) as pool:
-        return list(pool.map(one, range(number)))
+    mesh: LocalMesh
+    ended: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    _numbers: Iterator[int] = field(default_factory=count)
+    _over: Event = field(default_factory=Event)
+
+    def work(self) -> None:
+        """One client."""
+        while not self._over.is_set():
+            number = next(self._numbers)
+            index = number % len(_FILES)
+            text = (EXAMPLES / _FILES[index]).read_text()
+            job = patiently(self.mesh, text, f"load-{number}", shots=_SHOTS, seed=500 + index)
+            self.ended.append((_FILES[index], job))
+
+    def wait(self, more: int) -> None:
+        """Until some more jobs have ended than had when this was called."""
+        wanted = len(self.ended) + more
+        until(lambda: len(self.ended) >= wanted, f"{more} more jobs end", 150)
+
+    def stop(self) -> None:
+        """Lets every client finish its job."""
+        self._over.set()
+
+
+@contextmanager
+def _load(mesh: LocalMesh) -> Iterator[_Load]:
+    """Jobs run while the body does; afterwards every one of them has ended, or this raises."""
+    load = _Load(mesh)
+    with ThreadPoolExecutor(_CLIENTS) as pool:
+        clients = [pool.submit(load.work) for _ in range(_CLIENTS)]
+        try:
+            load.wait(_CLIENTS)
+            yield load
+        finally:
+            load.stop()
+        for client in clients:
+            client.result()
 
 
 def _baseline(mesh: LocalMesh) -> dict[str, dict[str, int]]:
@@ -37,43 +77,28 @@ def _baseline(mesh: LocalMesh) -> dict[str, dict[str, int]]:
     }
 
 
-def _finish(mesh: LocalMesh, jobs: list[tuple[str, str]]) -> list[dict[str, Any]]:
-    """Every job, ended and COMPLETED."""
-    ended = []
-    with mesh.client() as client:
-        for job_id, file in jobs:
-            job = client.wait(job_id, timeout=150)
-            assert job["status"] == "COMPLETED", (file, job["error"])
-            ended.append(job)
-    return ended
-
-
-def _same_counts(
-    jobs: list[tuple[str, str]], ended: list[dict[str, Any]], baseline: dict[str, dict[str, int]]
-) -> None:
-    for (_, file), job in zip(jobs, ended, strict=True):
+def _undisturbed(load: _Load, baseline: dict[str, dict[str, int]]) -> None:
+    """Every job is COMPLETED, with the counts of the whole mesh."""
+    for file, job in load.ended:
+        assert job["status"] == "COMPLETED", (file, job["error"])
         assert job["result"]["quantum_result"]["counts"] == baseline[file], file
-
-
-def _one_is_executing(mesh: LocalMesh) -> None:
-    with mesh.client() as client:
-        until(lambda: client.jobs(limit=50, status="EXECUTING"), "a job executes", 20, 0.002)
 
 
 def _nodes_of(job: dict[str, Any]) -> set[str]:
     return {fragment["node_name"] for fragment in job["result"]["fragment_results"]}
 
 
-def _recorded_once(mesh: LocalMesh, jobs: list[tuple[str, str]]) -> None:
-    """Every fragment of a job's last plan was committed once, and no history says twice that it completed."""
-    wanted = ",".join(f"'{job_id}'" for job_id, _ in jobs)
+def _recorded_once(mesh: LocalMesh, load: _Load) -> None:
+    """Every fragment was committed once, and no history says twice that it completed."""
+    ids = [job["job_id"] for _, job in load.ended]
+    wanted = ",".join(f"'{job_id}'" for job_id in ids)
     committed = mesh.sql(
         f"SELECT job_id, fragment_id, count(*) FROM runtime.fragment_commits WHERE job_id IN ({wanted}) GROUP BY 1, 2"  # noqa: S608 - ids that the mesh made
     )
     assert committed
     assert {row[2] for row in committed} == {1}
     with mesh.client() as client:
-        for job_id, _ in jobs:
+        for job_id in ids:
             done = Counter(
                 event["fragment_id"]
                 for event in client.events(job_id)
@@ -86,14 +111,15 @@ def test_node_killed_while_jobs_run(own_mesh: LocalMesh) -> None:
     """`kill -9` of a node, which stays away: every job completes with the counts of the whole mesh, on other nodes."""
     baseline = _baseline(own_mesh)
     victim = max(own_mesh.nodes(), key=lambda name: name == "alice")
-    jobs = _submit_many(own_mesh, 24)
-    _one_is_executing(own_mesh)
-    own_mesh.kill(victim)
-    assert own_mesh.qmesh("stop", victim).returncode == 0
-    ended = _finish(own_mesh, jobs)
-    _same_counts(jobs, ended, baseline)
-    _recorded_once(own_mesh, jobs)
-    told = [job for job in ended if job["result"]["failed_attempts"] or job["result"]["parent_plan_id"]]
+    with _load(own_mesh) as load:
+        own_mesh.kill(victim)
+        assert own_mesh.qmesh("stop", victim).returncode == 0
+        load.wait(2 * _CLIENTS)
+    _undisturbed(load, baseline)
+    _recorded_once(own_mesh, load)
+    told = [
+        job for _, job in load.ended if job["result"]["failed_attempts"] or job["result"]["parent_plan_id"]
+    ]
     assert told, "no result says that a node failed"
     late = own_mesh.run("ghz8.qasm", shots=_SHOTS, seed=500)
     assert victim not in _nodes_of(late)
@@ -103,13 +129,12 @@ def test_node_killed_while_jobs_run(own_mesh: LocalMesh) -> None:
 def test_runtime_killed_while_jobs_run(own_mesh: LocalMesh) -> None:
     """`kill -9` of the runtime: it is restarted, unfinished jobs finish, and no fragment is recorded twice."""
     baseline = _baseline(own_mesh)
-    jobs = _submit_many(own_mesh, 24)
-    _one_is_executing(own_mesh)
-    old = own_mesh.kill("runtime")
-    own_mesh.ready_again("runtime", old)
-    ended = _finish(own_mesh, jobs)
-    _same_counts(jobs, ended, baseline)
-    _recorded_once(own_mesh, jobs)
+    with _load(own_mesh) as load:
+        old = own_mesh.kill("runtime")
+        own_mesh.ready_again("runtime", old)
+        load.wait(2 * _CLIENTS)
+    _undisturbed(load, baseline)
+    _recorded_once(own_mesh, load)
     assert own_mesh.processes()["runtime"]["restarts"] == 1
 
 
@@ -119,17 +144,12 @@ def test_runtime_killed_while_jobs_run(own_mesh: LocalMesh) -> None:
 def test_any_other_process_killed_while_jobs_run(own_mesh: LocalMesh, service: str) -> None:
     """`kill -9` of any other process: it is restarted, and every accepted job completes with the same counts."""
     baseline = _baseline(own_mesh)
-    jobs = _submit_many(own_mesh, 12)
-    _one_is_executing(own_mesh)
-    old = own_mesh.kill(service)
-    own_mesh.ready_again(service, old)
-    ended = _finish(own_mesh, jobs)
-    _same_counts(jobs, ended, baseline)
-    _recorded_once(own_mesh, jobs)
-    assert (
-        own_mesh.run("ghz8.qasm", shots=_SHOTS, seed=500)["result"]["quantum_result"]["counts"]
-        == baseline["ghz8.qasm"]
-    )
+    with _load(own_mesh) as load:
+        old = own_mesh.kill(service)
+        own_mesh.ready_again(service, old)
+        load.wait(2 * _CLIENTS)
+    _undisturbed(load, baseline)
+    _recorded_once(own_mesh, load)
 
 
 def test_stopped_analyzer_leaves_the_execution_whole(own_mesh: LocalMesh) -> None:

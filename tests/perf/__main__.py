@@ -15,10 +15,18 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.mesh import ROOT
-from tests.perf import fabric, jobs
+from tests.perf import analysis, circuits, fabric, jobs, kernels, noise, wide
 from tests.perf.figure import Figure
 
-_BENCHES = {"fabric": fabric.run, "jobs": jobs.run}
+_BENCHES = {
+    "analysis": analysis.run,
+    "circuits": circuits.run,
+    "fabric": fabric.run,
+    "jobs": jobs.run,
+    "kernels": kernels.run,
+    "noise": noise.run,
+    "wide": wide.run,
+}
 
 
 def main() -> int:

@@ -1,5 +1,6 @@
 import io
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,26 @@ def test_submit_waits_and_shows_the_result(qmesh: Command, stub: Any, seed: Any,
     assert stub.asked[0].headers["idempotency-key"] == "k"
     assert out.startswith("COMPLETED")
     assert "EXECUTING" in err
+
+
+def test_submit_gives_inputs_their_values(qmesh: Command, stub: Any, seed: Any, circuit: str) -> None:
+    """A value is a number or an expression; what is neither, or is given twice, is refused before anything is sent."""
+    assert qmesh("submit", circuit, "-p", "theta=-pi/4", "--parameter", "x=0.5", "--no-watch")[0] == 0
+    assert json.loads(stub.asked[0].body)["parameters"] == {"theta": -math.pi / 4, "x": 0.5}
+    asked = len(stub.asked)
+    for words in (["x"], ["=1"], ["x="], ["x=1;"], ["x=y"], ["x=1/0"], ["x=1 2"], ["x=1", "-p", "x=2"]):
+        code, _, err = qmesh("submit", circuit, "-p", *words)
+        assert (code, err.startswith("error: ")) == (2, True), words
+    assert len(stub.asked) == asked
+
+
+def test_submit_says_what_warns(qmesh: Command, stub: Any, document: Any, circuit: str) -> None:
+    """Warnings of the mesh are drawn on stderr like errors, and the job goes on."""
+    warning = {"line": 2, "column": 1, "code": "MESH152", "message": "nothing is measured", "hint": ""}
+    stub.say("POST", "/circuits/submit", document("seed") | {"warnings": [warning]}, 202)
+    code, _, err = qmesh("submit", circuit, "--no-watch")
+    assert code == 0
+    assert err.startswith("MESH152: nothing is measured\n")
 
 
 def test_submit_json_is_the_job_document_alone(qmesh: Command, stub: Any, seed: Any, circuit: str) -> None:

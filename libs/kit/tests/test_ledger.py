@@ -58,6 +58,18 @@ def test_log_goes_on_after_a_torn_tail(tmp_path: Path) -> None:
     assert report.lines == 7
 
 
+def test_log_has_one_writer(tmp_path: Path) -> None:
+    """A second process that opens the same log is refused, and harms nothing; after the first one it may."""
+    first = Ledger(tmp_path / "log")
+    first.append("kind", {"n": 1})
+    with pytest.raises(ValueError, match="another process writes"):
+        Ledger(tmp_path / "log")
+    first.append("kind", {"n": 2})
+    first.close()
+    assert verify(tmp_path / "log").lines == 2
+    Ledger(tmp_path / "log").close()
+
+
 @pytest.mark.parametrize("kind", ["", "x" * 10])
 def test_sequence_numbers_rise(tmp_path: Path, kind: str) -> None:
     """Appending returns the number of the line."""

@@ -38,3 +38,22 @@ def test_foreign_text_stays_on_one_line(stream: io.StringIO) -> None:
     structlog.get_logger().info("event", peer="a\nb\x1b[31m")
     (line,) = stream.getvalue().splitlines()
     assert "\x1b" not in line
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cannot connect to postgresql://writer:hunter2pass@db.example:5432/qmesh",
+        "nats://token:hunter2pass@bus:4222, nats://token:hunter2pass@other:4222",
+        "refused: Authorization: Bearer hunter2pass.abc",
+        "x" * 250 + " postgresql://writer:hunter2pass@db/qmesh",
+    ],
+)
+def test_credentials_inside_text_are_not_shown(stream: io.StringIO, text: str) -> None:
+    """Passwords of addresses and bearer tokens are redacted in messages, values and tracebacks."""
+    log = structlog.get_logger()
+    log.error("failed", cause=text, several=[text], exc_info=ConnectionError(text))
+    logging.getLogger("library").warning("failed: %s", text)
+    assert len(stream.getvalue().splitlines()) == 2
+    assert "hunter2" not in stream.getvalue()
+    assert "redacted" in stream.getvalue()

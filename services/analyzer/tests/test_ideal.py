@@ -178,5 +178,7 @@ def test_resets_of_unentangled_qubits_make_no_histories(lab: ModuleType) -> None
 
 def test_wide_circuits_have_no_states_of_their_own(lab: ModuleType) -> None:
     """Above the dense limit every ideal field is null and says why, and the request does not fail."""
-    document = Report(lab.request("OPENQASM 3.0;\nqubit[40] q;\nh q[0];").header, []).build()
+    document = Report(
+        lab.request('OPENQASM 3.0;\ninclude "stdgates.inc";\nqubit[40] q;\nt q[0];').header, []
+    ).build()
     assert document["reasons"]["bloch_vectors"].startswith("TOO_MANY_QUBITS")

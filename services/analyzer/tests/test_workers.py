@@ -63,7 +63,7 @@ async def test_idle_worker_that_dies_is_replaced(seed_request: Any) -> None:
 
 async def test_a_worker_without_memory_is_a_typed_error(lab: ModuleType, seed_request: Any) -> None:
     """An analysis that needs more than its limit is refused by the worker itself, which lives on."""
-    lines = ["OPENQASM 3.0;", 'include "stdgates.inc";', "qubit[14] q;", "bit[11] c;", "h q;"]
+    lines = ["OPENQASM 3.0;", 'include "stdgates.inc";', "qubit[14] q;", "bit[11] c;", "h q;", "t q;"]
     lines += [f"c[{k}] = measure q[{k}];\nx q[{k}];" for k in range(11)]
     pool = WorkerPool(1, 1 << 30, 30.0)
     async with asyncio.timeout(60), pool.running():

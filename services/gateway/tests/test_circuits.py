@@ -1,10 +1,14 @@
 import asyncio
+import threading
 from types import ModuleType
 from typing import Any
 
 import pytest
 
 from qmesh_kit.errors import ServiceError
+from qmesh_model.budgets import Budgets
+from qmesh_model.circuit import Circuit
+from qmesh_model.parser import parse
 
 
 async def test_submit_answers_202_with_location_and_hands_the_normal_form_over(gateway: Any) -> None:
@@ -159,3 +163,81 @@ async def test_metadata_may_speak_of_nul(gateway: Any) -> None:
     answer = await gateway.submit(metadata={"a": "\\u0000"})
     assert answer.status_code == 202
     assert answer.json()["metadata"] == {"a": "\\u0000"}
+
+
+THETA = "OPENQASM 3;\ninput float theta;\nqubit q;\nrx(ln(theta)) q;\n"
+
+
+async def test_inputs_are_bound_at_submit(gateway: Any) -> None:
+    """Values go with the symbolic normal form; they are no part of it."""
+    for value in (0.3, 0.4):
+        assert (await gateway.submit(circuit=THETA, parameters={"theta": value})).status_code == 202
+    one, two = gateway.jobs.submitted
+    assert [dict(s.values) for s in (*one.parameter_sets, *two.parameter_sets)] == [
+        {"theta": 0.3},
+        {"theta": 0.4},
+    ]
+    assert list(one.circuit.symbols) == ["theta"]
+    assert one.circuit == two.circuit
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code", "word"),
+    [
+        ({}, 422, "PARAMETERS_MISSING", "theta"),
+        ({"parameters": {"phi": 1.0}}, 422, "PARAMETERS_MISMATCH", "phi, theta"),
+        ({"parameters": {"theta": -1.0}}, 422, "PARAMETERS_INVALID", "line 4"),
+        ({"parameter_sets": [{"theta": 1.0}, {"theta": 0.0}]}, 422, "PARAMETERS_INVALID", "set 1"),
+    ],
+)
+async def test_values_that_do_not_fit_are_refused_at_submit(
+    gateway: Any, body: dict[str, Any], status: int, code: str, word: str
+) -> None:
+    """Inputs without a value, values without an input and values without a finite result never make a job."""
+    answer = await gateway.submit(circuit=THETA, **body)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert word in answer.json()["detail"]
+    assert gateway.jobs.submitted == []
+
+
+async def test_sets_beyond_the_budget_of_expressions_are_413(gateway: Any) -> None:
+    """A thousand sets over thousands of expressions are counted before any is evaluated."""
+    lines = "".join(f"rx(theta*{n}) q;\n" for n in range(1, 500))
+    text = THETA.replace("rx(ln(theta)) q;\n", lines)
+    answer = await gateway.submit(circuit=text, parameter_sets=[{"theta": 0.5}] * 1000)
+    assert (answer.status_code, answer.json()["code"]) == (413, "PARAMETERS_TOO_LARGE")
+
+
+async def test_warnings_come_with_the_answer(gateway: Any) -> None:
+    """What forbids nothing is said at submit as it is by validate, with its place."""
+    text = "OPENQASM 3;\nqubit q;\nh q;\n"
+    answer = (await gateway.submit(circuit=text)).json()
+    validated = (await gateway.http.post("/circuits/validate", json={"circuit": text})).json()
+    assert answer["warnings"] == validated["diagnostics"]
+    assert {found["code"] for found in answer["warnings"]} == {"MESH150", "MESH152"}
+
+
+@pytest.mark.parametrize(
+    ("body", "threads"),
+    [
+        ("h q[0];\n", [True]),
+        ("// " + "x" * (16 << 10) + "\nh q[0];\n", [False]),
+        ("for int i in [0:4999] { h q[0]; }\n", [True, False]),
+        ("hh q[0];\n", [True]),
+    ],
+    ids=["short", "long", "short that stands for much", "short and wrong"],
+)
+async def test_what_takes_long_is_read_off_the_event_loop(
+    gateway: Any, monkeypatch: pytest.MonkeyPatch, body: str, threads: list[bool]
+) -> None:
+    """Only texts up to 16 KiB that stand for little are read where all requests wait."""
+    seen: list[bool] = []
+    loop_thread = threading.current_thread()
+
+    def reading(text: str, limits: Budgets) -> Circuit:
+        seen.append(threading.current_thread() is loop_thread)
+        return parse(text, limits)
+
+    monkeypatch.setattr("qmesh_gateway.routes.circuits.parse", reading)
+    await gateway.http.post("/circuits/validate", json={"circuit": f"OPENQASM 3;\nqubit[2] q;\n{body}"})
+    assert seen == threads

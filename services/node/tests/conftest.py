@@ -33,12 +33,12 @@ from qmesh_model.wires import track_wires
 from qmesh_node.application import RECORD_DOMAIN, NodeService
 from qmesh_node.domain.admission import Limits, Offer
 from qmesh_node.domain.block import Block
-from qmesh_node.domain.ensemble import Ensemble
 from qmesh_node.domain.executor import Execution, Executor
 from qmesh_node.domain.memory import Memory
 from qmesh_node.domain.noise import Behaviour
 from qmesh_node.domain.randomness import Draws
 from qmesh_node.domain.store import VersionStore
+from qmesh_node.domain.tableau import Part
 from qmesh_node.domain.token import TokenChecker
 
 HEADER = 'OPENQASM 3.0;\ninclude "stdgates.inc";\n'
@@ -165,22 +165,22 @@ def cut(circuit: Circuit, rng: random.Random | None) -> list[Cut]:
 class Run:
     """What all blocks of a circuit made."""
 
-    versions: dict[tuple[int, int], Ensemble] = field(default_factory=dict)
+    versions: dict[tuple[int, int], Part] = field(default_factory=dict)
     columns: dict[int, Bits] = field(default_factory=dict)
     executions: list[Execution] = field(default_factory=list)
 
-    def last(self) -> list[Ensemble]:
+    def last(self) -> list[Part]:
         """The newest version of each component that still is one."""
         newest = dict(sorted(self.versions))
         found = [self.versions[key] for key in newest.items()]
         return [e for e in found if not any(set(e.wires) < set(other.wires) for other in found)]
 
 
-def execute(block: Block, *inputs: Ensemble, **more: Any) -> Execution:
+def execute(block: Block, *inputs: Part, **more: Any) -> Execution:
     """One block with memory enough."""
     columns, recorded = more.get("columns", {}), more.get("recorded", {})
     memory = Memory(more.get("limit", 1 << 30))
-    shared = [Ensemble(e.wires, e.states, e.row_of_shot, shared=True) for e in inputs]
+    shared = [component.borrowed() for component in inputs]
     return Executor(block, shared, columns, recorded, memory.workspace(), 22).run()
 
 
@@ -202,14 +202,15 @@ def run_cuts(circuit: Circuit, cuts: Sequence[Cut], draws: Draws, **more: Any) -
                 draws=draws,
                 profile=more.get("profile"),
                 precision=more.get("precision", state.PRECISION_DOUBLE),
+                stabilizer=more.get("stabilizer", False),
             ),
             *(run.versions[key] for key in block.inputs),
             columns=run.columns,
             recorded=more.get("recorded", {}),
         )
-        for ensemble in execution.ensembles:
-            ensemble.freeze()
-        run.versions.update(zip(block.outputs, execution.ensembles, strict=True))
+        for component in execution.components:
+            component.freeze()
+        run.versions.update(zip(block.outputs, execution.components, strict=True))
         run.columns.update(execution.columns)
         run.executions.append(execution)
     return run
@@ -450,10 +451,10 @@ class Node:
     memory: Memory
     identity: Identity
     journal: Lines
-    elsewhere: dict[bytes, Ensemble]
+    elsewhere: dict[bytes, Part]
     pulled: list[state.ComponentRef]
 
-    async def pull(self, ref: state.ComponentRef, *_: object) -> Ensemble:
+    async def pull(self, ref: state.ComponentRef, *_: object) -> Part:
         """The source of versions from other holders."""
         self.pulled.append(ref)
         return self.elsewhere[ref.digest]
@@ -479,12 +480,12 @@ def node(
 ) -> Node:
     """A node that offers everything unless told otherwise."""
     identity, memory, journal = Identity(name.encode().ljust(32)), Memory(limit), Lines()
-    elsewhere: dict[bytes, Ensemble] = {}
+    elsewhere: dict[bytes, Part] = {}
     store = VersionStore(memory)
     made: Node
 
     class Source:
-        async def pull(self, ref: state.ComponentRef, *rest: object) -> Ensemble:
+        async def pull(self, ref: state.ComponentRef, *rest: object) -> Part:
             return await made.pull(ref, *rest)
 
     service = NodeService(

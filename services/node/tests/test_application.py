@@ -66,8 +66,8 @@ async def test_an_execution_is_signed_stored_and_journalled(lab: ModuleType) -> 
     assert record.outcome == gate.OUTCOME_DONE
     (ref,) = record.produced
     version = node.store.get(ref.id)
-    assert version.ensemble.digest() == ref.digest
-    assert ref.bytes == version.ensemble.nbytes == node.memory.used
+    assert version.component.digest() == ref.digest
+    assert ref.bytes == version.component.nbytes == node.memory.used
     assert (ref.holder, ref.rows, ref.shots.count) == (node.identity.peer_id, 1, 64)
     assert [line["outcome"] for line in node.journal] == ["OUTCOME_DONE"]
     assert node.service.meter.active == 0
@@ -162,7 +162,6 @@ async def test_what_was_not_reserved_is_rejected(lab: ModuleType) -> None:
         _bell(lab, node, reservation_token=lab.token(peer, service_types=["hadamard"])),
         _bell(lab, node, reservation_token=lab.token(peer, expires_at=time.time() - 1)),
         _bell(lab, node, reservation_token=b"nonsense"),
-        _bell(lab, node, executor=state.EXECUTOR_KIND_STABILIZER),
         lab.request(lab.parsed("cz q[0], q[1];", 2), peer),
     ]
     for request in requests:
@@ -272,7 +271,7 @@ async def test_missing_inputs_are_pulled_and_local_ones_are_not(lab: ModuleType)
     local = await maker.ask(_reading(made, _bell(lab, maker)))
     assert local.outcome == gate.OUTCOME_DONE
     assert not maker.pulled
-    taker.elsewhere[made.produced[0].digest] = maker.store.get(made.produced[0].id).ensemble
+    taker.elsewhere[made.produced[0].digest] = maker.store.get(made.produced[0].id).component
     remote = await taker.ask(_reading(made, _bell(lab, taker)))
     assert remote.outcome == gate.OUTCOME_DONE
     assert [ref.digest for ref in taker.pulled] == [made.produced[0].digest]
@@ -394,7 +393,7 @@ async def test_a_job_released_while_its_block_runs_keeps_nothing(lab: ModuleType
     """A block that ends after the release of its job answers STALE_CLAIM and leaves no bytes."""
     maker, taker = lab.node("maker"), lab.node("taker")
     made = await maker.ask(_bell(lab, maker))
-    ensemble = maker.store.get(made.produced[0].id).ensemble
+    ensemble = maker.store.get(made.produced[0].id).component
     started, go_on = trio.Event(), trio.Event()
 
     async def slow(_ref: object, *_rest: object) -> object:

@@ -130,7 +130,7 @@ def test_nonsense_is_refused_as_invalid(lab: ModuleType, name: str) -> None:
 
 def test_inputs_that_share_a_wire_are_refused(lab: ModuleType) -> None:
     """Two inputs over one wire, or an input over a fresh wire, are INVALID."""
-    one = lab.Ensemble.zero(5, 16, complex)
+    one = Ensemble.zero(5, 16, np.complex128)
     with pytest.raises(InvalidBlockError):
         lab.execute(_block(), one, one)
     with pytest.raises(InvalidBlockError):

@@ -16,7 +16,7 @@ from qmesh.fabric.v1 import gate_pb2 as gate
 from qmesh.fabric.v1 import state_pb2 as state
 from qmesh_fabric.identity import Identity
 from qmesh_model.randomness import Purpose, counter, settle, uniform
-from qmesh_node.domain import kernels, readout
+from qmesh_node.domain import kernels
 from qmesh_node.domain.bits import columns_of, evaluate, message_of, pack, unpack
 from qmesh_node.domain.ensemble import Ensemble
 from qmesh_node.domain.errors import ExhaustedError, InvalidBlockError, RejectedError, StaleClaimError
@@ -185,7 +185,7 @@ def test_a_joint_readout_draws_one_bit_after_another() -> None:
     """Each bit is 1 iff u >= P(0 | row, bits drawn before), in the order asked for, computed here from the amplitudes."""
     ensemble, wires = _random_ensemble(1, 5, 200), [3, 0, 4]
     uniforms = [np.random.default_rng(i).random(200) for i in range(3)]
-    columns = readout.read(ensemble, wires, uniforms)
+    columns = ensemble.read(wires, uniforms)
     index = np.arange(32)
     for shot in range(200):
         weights = np.abs(ensemble.states[ensemble.row_of_shot[shot]]) ** 2
@@ -205,7 +205,7 @@ def test_a_joint_readout_does_not_depend_on_the_storage_order() -> None:
     other = Ensemble(tuple(order), moved, ensemble.row_of_shot)
     uniforms = [np.random.default_rng(i).random(4096) for i in range(6)]
     before = other.digest()
-    one, two = readout.read(ensemble, range(6), uniforms), readout.read(other, range(6), uniforms)
+    one, two = ensemble.read(range(6), uniforms), other.read(range(6), uniforms)
     assert all((a == b).all() for a, b in zip(one, two, strict=True))
     assert other.digest() == before
 
@@ -303,10 +303,11 @@ def test_only_so_many_checked_tokens_are_remembered(lab: ModuleType) -> None:
     assert len(checker._checked) < 4200
 
 
-def _version(position: int, size: int = 100, job: str = "job") -> Version:
+def _version(position: int, job: str = "job") -> Version:
+    """A version of 100 bytes: one qubit, one row, 17 shots."""
     identity = state.ComponentId(job_id=job, component=1, position=position)
-    ref = state.ComponentRef(id=identity, digest=bytes([position]), bytes=size)
-    return Version(ref, Ensemble.zero(0, 1, np.complex128))
+    ref = state.ComponentRef(id=identity, digest=bytes([position]), bytes=100)
+    return Version(ref, Ensemble.zero(0, 17, np.complex128))
 
 
 def _answer(*versions: Version) -> gate.ExecuteResponse:

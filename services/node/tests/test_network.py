@@ -25,7 +25,7 @@ from qmesh_fabric.identity import Identity
 from qmesh_fabric.state import pull
 from qmesh_node.adapters.fabric import NodeFabric
 from qmesh_node.adapters.peers import Directory, PeersFile
-from qmesh_node.adapters.states import OpenedStates, PulledStates, ensemble_of
+from qmesh_node.adapters.states import OpenedStates, PulledStates, component_of
 from qmesh_node.settings import (
     BehaviourDescription,
     Description,
@@ -206,9 +206,9 @@ async def test_a_node_pulls_its_input_from_the_holder(lab: ModuleType, tmp_path:
                 fresh_wires=[],
                 draws=lab.Draws(7, 0, 64),
             ),
-            one.node.store.get(ref.id).ensemble,
+            one.node.store.get(ref.id).component,
         )
-        assert expected.ensembles[0].digest() == made.digest
+        assert expected.components[0].digest() == made.digest
 
 
 @trio_test
@@ -335,7 +335,7 @@ def test_bytes_of_a_lying_holder_are_no_ensemble() -> None:
 
     def made(states: np.ndarray, rows: np.ndarray, cut: int = 0) -> Any:
         data = bytearray(states.tobytes() + rows.tobytes())
-        return ensemble_of(ref, data[: len(data) - cut], states.nbytes)
+        return component_of(ref, data[: len(data) - cut], states.nbytes)
 
     assert made(states, rows).row_of_shot.tolist() == [0, 1, 1]
     for lie in (

@@ -1,5 +1,6 @@
 """Drawn errors against density matrices, observed fidelity against its definition, and controlled degradation."""
 
+from functools import partial
 from types import ModuleType
 
 import numpy as np
@@ -176,7 +177,7 @@ def test_true_fidelity_and_drift_change_the_rates_that_are_used(lab: ModuleType)
 
 
 async def _record(
-    lab: ModuleType, behaviour: Behaviour, profile: gate.NoiseProfile | None
+    lab: ModuleType, behaviour: Behaviour, profile: gate.NoiseProfile | None, *, recorded: bool = False
 ) -> gate.ExecutionRecord:
     node = lab.node(behaviour=behaviour)
     request = lab.request(
@@ -184,8 +185,19 @@ async def _record(
     )
     if profile is not None:
         request.noise.CopyFrom(profile)
+        request.noise_recorded = recorded
     record: gate.ExecutionRecord = await node.ask(request)
     return record
+
+
+def test_a_recorded_profile_is_replayed_as_it_is(lab: ModuleType) -> None:
+    """A degraded node that recovers what another one executed draws the errors that were recorded, bit for bit."""
+    recorded = gate.NoiseProfile(service_fidelity={"cnot": 0.9}, readout_error=0.05)
+    first = trio.run(_record, lab, Behaviour(), recorded)
+    again = trio.run(partial(_record, recorded=True), lab, Behaviour(true_fidelity=0.6), recorded)
+    assert again.noise_used == first.noise_used == recorded
+    assert again.fragments[0].observed_fidelity == first.fragments[0].observed_fidelity
+    assert again.columns == first.columns
 
 
 def test_a_degraded_node_shows_in_its_signed_record_with_noise_on_only(lab: ModuleType) -> None:

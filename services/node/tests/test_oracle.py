@@ -13,15 +13,18 @@ from scipy.stats import chisquare
 from qmesh_model import gates
 from qmesh_node.domain.ensemble import Ensemble
 from qmesh_node.domain.randomness import Draws
+from qmesh_node.domain.tableau import Part
 
 SHOTS = 4096
 Key = tuple[int, ...]
 
 
-def _vector_of(lab: ModuleType, ensembles: list[Ensemble], wires: tuple[int, ...]) -> NDArray[np.complex128]:
+def _vector_of(lab: ModuleType, ensembles: list[Part], wires: tuple[int, ...]) -> NDArray[np.complex128]:
     """Amplitudes over qubits from the components over wires, all in one row."""
     merged = ensembles[0]
+    assert isinstance(merged, Ensemble)
     for other in ensembles[1:]:
+        assert isinstance(other, Ensemble)
         merged = merged.merge(other, lambda _rows: None)
     assert merged.rows == 1
     axes = merged.states[0].reshape((2,) * len(merged.wires))
@@ -44,7 +47,7 @@ def test_each_gate_of_the_catalogue_is_qiskits(lab: ModuleType, name: str) -> No
         expected = expected.evolve(step.circuit, list(step.qubits))
     where = lab.track_wires(circuit).final
     touched = {wire for e in run.last() for wire in e.wires}
-    rest = [lab.Ensemble.zero(w, 16, np.complex128) for w in range(6) if w not in touched]
+    rest = [Ensemble.zero(w, 16, np.complex128) for w in range(6) if w not in touched]
     made = _vector_of(lab, [*run.last(), *rest], where)
     assert state_fidelity(Statevector(made), expected) == pytest.approx(1, abs=1e-10)
 

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qmesh.fabric.v1 import advert_pb2 as advert
+from qmesh.fabric.v1 import state_pb2 as state
 from qmesh.planner.v1 import plan_pb2 as pb
 from qmesh.planner.v1 import planner_pb2 as planner
 from qmesh.registry.v1 import registry_pb2 as registry
@@ -149,6 +150,21 @@ def test_shuffled_snapshots_and_hash_seeds_give_the_same_bytes() -> None:
     assert digests == {hashlib.sha256(own).hexdigest()}
 
 
+def test_a_plan_knows_no_values_of_inputs() -> None:
+    """A circuit with inputs is planned once: names of registers and values are no part of its digest or its plan."""
+    text = (
+        'OPENQASM 3.0;\ninclude "stdgates.inc";\ninput float theta;\nqubit[4] q;\nbit[4] c;\nrx(2*theta) q;\n'
+    )
+    text += "".join(f"cp(theta) q[{n}], q[{n + 1}];\n" for n in range(3)) + "c = measure q;\n"
+    plans = [
+        make_plan(request(written, snapshot([2, 2])), WEIGHTS)
+        for written in (text, text.replace(" q", " data"))
+    ]
+    assert plans[0].SerializeToString(deterministic=True) == plans[1].SerializeToString(deterministic=True)
+    form = parse(text)
+    assert plans[0].circuit_digest == form.digest != form.bind({"theta": 0.3}).digest
+
+
 def test_ghz_over_two_nodes_costs_one_pair() -> None:
     """A chain that crosses one cut needs one e-bit, and the plan says on which link."""
     text = 'OPENQASM 3.0;\ninclude "stdgates.inc";\nqubit[8] q;\nbit[8] c;\nh q[0];\n'
@@ -194,3 +210,49 @@ def test_programs_with_syndromes_fit_tight_nodes(qubits: list[int]) -> None:
     for seed in (20, 31, 78, 129, 151, 165, 184, *range(300, 330)):
         text = program(seed).text
         check(text, make_plan(request(text, topology), WEIGHTS), topology)
+
+
+def _executors(text: str, topology: registry.Snapshot, **more: Any) -> list[int]:
+    return [block.executor for block in make_plan(request(text, topology, **more), WEIGHTS).blocks]
+
+
+def _ghz(width: int, extra: str = "") -> str:
+    gates = "\n".join(f"cx q[{i}], q[{i + 1}];" for i in range(width - 1))
+    return f'OPENQASM 3.0;\ninclude "stdgates.inc";\nqubit[{width}] q;\nbit[{width}] c;\nh q[0];\n{gates}\n{extra}\nc = measure q;'
+
+
+def _both(topology: registry.Snapshot) -> registry.Snapshot:
+    for node in topology.nodes:
+        node.executors[:] = ["ensemble", "stabilizer"]
+    return topology
+
+
+def test_wide_clifford_components_are_stabilizer_states() -> None:
+    """Where every node can do that, and nothing happens to them that a tableau cannot express."""
+    able, unable = _both(snapshot([20])), snapshot([20])
+    stabilizer, ensemble = state.EXECUTOR_KIND_STABILIZER, state.EXECUTOR_KIND_ENSEMBLE
+    assert set(_executors(_ghz(12), able)) == {stabilizer}
+    assert set(_executors(_ghz(12, "c[0] = measure q[0]; if (c[0]) { x q[5]; } reset q[3];"), able)) == {
+        stabilizer
+    }
+    assert set(_executors(_ghz(12), unable)) == {ensemble}
+    assert set(_executors(_ghz(11), able)) == {ensemble}
+    for other in ("t q[3];", "c[0] = measure q[0]; if (c[0]) { h q[5]; }", "ccx q[0], q[1], q[2];"):
+        assert set(_executors(_ghz(12, other), able)) == {ensemble}, other
+
+
+def test_a_hundred_qubits_of_ghz_take_little_memory() -> None:
+    """A stabilizer component of 100 qubits is planned at its real size, in one slice."""
+    plan = make_plan(request(_ghz(100), _both(snapshot([20] * 5))), WEIGHTS)
+    assert plan.slices == 1
+    assert 40_000 < max(block.state_bytes for block in plan.blocks) < 60_000
+
+
+def test_slices_only_where_fewer_shots_mean_fewer_rows() -> None:
+    """One history of 22 qubits is executed once; thousands of histories are executed in slices that fit."""
+    topology = snapshot([22])
+    topology.nodes[0].capacity.state_bytes = 1 << 27
+    assert make_plan(request(_ghz(22, "t q[0];"), topology), WEIGHTS).slices == 1
+    topology.nodes[0].capacity.state_bytes = 1 << 22
+    body = _ghz(12, "t q[0];" + "".join(f"c[{i}] = measure q[{i}]; h q[{i}];" for i in range(7)))
+    assert make_plan(request(body, topology), WEIGHTS).slices == 8

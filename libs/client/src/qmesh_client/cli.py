@@ -19,9 +19,11 @@ from qmesh_client.exits import Exit
 from qmesh_client.kube import KubeError, Release, open_mesh
 from qmesh_client.mesh import TERMINAL, Mesh, MeshAddressError, MeshRefusedError, MeshUnreachableError
 from qmesh_client.progress import follow
+from qmesh_model.arithmetic import number_of
 from qmesh_model.description import describe
 from qmesh_model.diagnostics import CircuitError, Diagnostic
 from qmesh_model.openqasm import write
+from qmesh_model.parameters import ParameterError
 from qmesh_model.parser import parse
 
 app = typer.Typer(
@@ -120,6 +122,15 @@ def submit(
     min_fidelity: Annotated[float, typer.Option(min=0, max=1, help="Least acceptable fidelity.")] = 0.8,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds until the job is given up.")] = 300.0,
     idempotency_key: Annotated[str | None, typer.Option(help="Same key, same job.")] = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--parameter",
+            "-p",
+            metavar="NAME=VALUE",
+            help="Value of an input, as in theta=pi/4; once for each.",
+        ),
+    ] = None,
     *,
     noise: Annotated[bool, typer.Option("--noise/--ideal", help="Physics of the nodes on or off.")] = False,
     watch: Annotated[bool, typer.Option(help="Wait for the end, with live progress.")] = True,
@@ -127,10 +138,12 @@ def submit(
 ) -> None:
     """Submit a circuit and show its result."""
     text = read_circuit(file)
+    values = _values(parameter or ())
     with _mesh(context) as mesh:
         try:
             job = mesh.submit(
                 text,
+                parameters=values or None,
                 shots=shots,
                 seed=seed,
                 strategy=strategy,
@@ -147,6 +160,8 @@ def submit(
                     emit(error.problem)
                 raise typer.Exit(Exit.REFUSED) from None
             raise
+        warnings = [Diagnostic.of_document(entry) for entry in job.get("warnings") or []]
+        screen.diagnostics(text, _name(file), warnings, style="bold yellow")
         if not watch:
             emit(job) if as_json else typer.echo(job["job_id"])
             return
@@ -156,6 +171,25 @@ def submit(
             screen.error(f"interrupted; the job goes on, see 'qmesh watch {job['job_id']}'")
             raise typer.Exit(_INTERRUPTED) from None
         _finish(mesh.job(job["job_id"]), as_json=as_json, name=_name(file))
+
+
+def _values(words: Sequence[str]) -> dict[str, float]:
+    """Values of inputs, from `NAME=VALUE`."""
+    found: dict[str, float] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        name = name.strip()
+        if not (name and equals):
+            raise typer.BadParameter(
+                f"{word!r} is not NAME=VALUE, as in theta=pi/4", param_hint="--parameter"
+            )
+        if name in found:
+            raise typer.BadParameter(f"{name} is given twice", param_hint="--parameter")
+        try:
+            found[name] = number_of(value)
+        except ParameterError as error:
+            raise typer.BadParameter(f"{name}: {error}", param_hint="--parameter") from None
+    return found
 
 
 def _name(file: Path) -> str:

@@ -84,6 +84,9 @@ class Mesh:
     """
 
     remedy = "Is it running? Start one with 'qmesh up', or set QMESH_URL."
+    elsewhere = (
+        "Another program has that port: set QMESH_URL to the gateway of a mesh ('qmesh status' prints it)."
+    )
 
     def __init__(self, url: str | None = None, api_key: str | None = None, timeout: float = 30.0) -> None:
         """Connects on first use.
@@ -128,7 +131,9 @@ class Mesh:
         try:
             return answer.json()
         except ValueError:
-            raise self._unreachable("no mesh, but something else, answers at") from None
+            raise MeshUnreachableError(
+                f"what answers at {self.place()} is not a mesh: it sent no JSON", self.elsewhere
+            ) from None
 
     def submit(self, circuit: str, *, idempotency_key: str | None = None, **options: Any) -> dict[str, Any]:
         """Submits a circuit; options are the fields of the HTTP body (shots, seed, strategy, noise, ...)."""

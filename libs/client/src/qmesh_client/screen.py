@@ -45,6 +45,13 @@ def table(*columns: str, right: Sequence[str] = (), title: str | None = None) ->
     return made
 
 
+_REMEDIES = {
+    "UNAUTHENTICATED": "set QMESH_API_KEY to a key of this mesh",
+    "PARAMETERS_MISSING": "give each input its value: --parameter NAME=VALUE",
+    "PARAMETERS_MISMATCH": "'qmesh validate' lists the inputs of a circuit",
+}
+
+
 def error(message: str) -> None:
     """What happened, and what to do next."""
     console = err()
@@ -58,8 +65,8 @@ def refusal(problem: Mapping[str, Any]) -> None:
     for entry in entries if len(entries) > 1 else []:
         where = entry.get("field") or f"line {entry.get('line')}"
         err().print(Text(f"  {where}: {entry.get('message')}"))
-    if problem.get("code") == "UNAUTHENTICATED":
-        err().print(Text("  set QMESH_API_KEY to a key of this mesh"))
+    if problem.get("code") in _REMEDIES:
+        err().print(Text(f"  {_REMEDIES[problem['code']]}"))
     if problem.get("request_id"):
         err().print(Text(f"  request {problem['request_id']}", style="dim"))
 

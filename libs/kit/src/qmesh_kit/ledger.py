@@ -7,6 +7,7 @@ An error while making lines durable is fatal: a log that may have holes is worse
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hashlib
 import os
 import sys
@@ -22,6 +23,7 @@ import orjson
 
 GENESIS = "0" * 64
 _FATAL = 74  # EX_IOERR
+_TORN = "the last line is torn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ def verify(path: Path) -> Report:
     while position < len(data):
         end = data.find(b"\n", position)
         if end < 0:
-            problem = "the last line is torn"
+            problem = _TORN
             break
         line = data[position:end]
         try:
@@ -82,6 +84,23 @@ def verify(path: Path) -> Report:
     return Report(lines, position, len(data), head, problem)
 
 
+def _own(descriptor: int, path: Path) -> Report:
+    """Makes this process the log's only writer and cuts a torn tail off.
+
+    Raises:
+        ValueError: the log is damaged before its end, or another process writes it.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ValueError(f"{path.name}: another process writes this log") from None
+    report = verify(path)
+    if not report.intact and report.problem != _TORN:
+        raise ValueError(f"{path.name}: {report.problem}")
+    os.ftruncate(descriptor, report.valid_bytes)
+    return report
+
+
 class Ledger:
     """One log with one writer; usable from asyncio, trio and threads."""
 
@@ -89,14 +108,15 @@ class Ledger:
         """Opens a log; a torn tail is cut off, other damage is refused.
 
         Raises:
-            ValueError: the log is damaged before its end.
+            ValueError: the log is damaged before its end, or another process writes it.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        report = verify(path)
-        if not report.intact and report.problem != "the last line is torn":
-            raise ValueError(f"{path.name}: {report.problem}")
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        os.ftruncate(self._descriptor, report.valid_bytes)
+        try:
+            report = _own(self._descriptor, path)
+        except ValueError:
+            os.close(self._descriptor)
+            raise
         self._head, self._sequence = report.head, report.lines
         self._pending = bytearray()
         self._appended = self._durable = report.lines

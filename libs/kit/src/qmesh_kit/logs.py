@@ -18,14 +18,22 @@ from qmesh_kit.trace import current
 _SECRET = re.compile(
     r"(token|secret|password|passwd|api_?key|authorization|credential|private|seed_key|creds)", re.IGNORECASE
 )
+_CREDENTIALS = (
+    (re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s/?#@:]*:)[^\s/?#@]+@", re.IGNORECASE), r"\1[redacted]@"),
+    (re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{8,}", re.IGNORECASE), r"\1 [redacted]"),
+)
 _HOSTILE = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 _LONGEST = 256
 _TRACE = 4096
+_MOST = 65_536  # characters of a value that are looked at
 
 
 def escape(text: str, longest: int = _LONGEST) -> str:
-    """Text without control, ANSI or bidi characters, cut to a length."""
-    shown = _HOSTILE.sub(lambda m: f"\\u{ord(m.group()):04x}", text[: longest + 1])
+    """Text without credentials, control, ANSI or bidi characters, cut to a length."""
+    shown = text[:_MOST]
+    for pattern, safe in _CREDENTIALS:
+        shown = pattern.sub(safe, shown)
+    shown = _HOSTILE.sub(lambda m: f"\\u{ord(m.group()):04x}", shown[: longest + 1])
     return shown if len(shown) <= longest else shown[: longest - 3] + "..."
 
 
@@ -49,9 +57,8 @@ def _scrub(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[s
     """Redacts by key and escapes values."""
     for key, value in list(event.items()):
         if key == "exception":
-            event[key] = escape(
-                str(value).replace("\n", " | ")[-_TRACE:], _TRACE
-            )  # the cause stands at its end
+            trace = str(value).replace("\n", " | ")
+            event[key] = escape(trace[-_MOST:], _MOST)[-_TRACE:]  # the cause stands at its end
         elif _SECRET.search(key):
             event[key] = "[redacted]"
         else:

@@ -21,7 +21,7 @@ from qmesh_model.parameters import (
 )
 from qmesh_model.quoting import quoted
 from qmesh_model.scope import Scope
-from qmesh_model.segments import Fault, Segment, integer
+from qmesh_model.segments import Fault, Lexer, Segment, integer
 
 type Value = int | float | Expression
 """Value of an expression; integers are kept apart for indices."""
@@ -140,7 +140,7 @@ class _Reader:
             self.values.append(CONSTANTS[name])
         elif name in _FUNCTIONS or name in _TWO_ARGUMENTS:
             raise segment.unexpected(f"`(` after {name}")
-        elif segment.kind == "(":
+        elif segment.kind == "(" and name not in self.scope.broken:
             raise Fault(
                 "QASM210",
                 f"{quoted(name)} is no known function",
@@ -266,4 +266,26 @@ def read_integer(segment: Segment, scope: Scope, limits: Budgets) -> int:
         raise Fault("QASM320", "a constant is needed here, not an input", start, segment.last_end)
     if isinstance(value, float):
         raise Fault("QASM220", f"an integer is needed here, not {value!r}", start, segment.last_end)
+    return value
+
+
+def number_of(text: str) -> float:
+    """Value of one expression that stands alone, as in `theta=pi/4` on a command line.
+
+    Args:
+        text: constants, functions and operators of OpenQASM 3; no names of a circuit.
+
+    Raises:
+        ParameterError: when it is no expression, or has no finite value.
+    """
+    segment = Lexer(text + ";", Budgets()).segment()
+    try:
+        if segment is None or segment.fault is not None:
+            raise ParameterError(f"{quoted(text)} is no number and no expression")
+        value = read_parameter(segment, Scope(), Budgets())
+        segment.finish()
+    except Fault as fault:
+        raise ParameterError(f"{quoted(text)}: {fault.message}") from None
+    if isinstance(value, Expression) or segment.end != len(text) + 1:
+        raise ParameterError(f"{quoted(text)} is no single expression")
     return value

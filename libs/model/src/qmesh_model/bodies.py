@@ -59,7 +59,9 @@ def open_body(context: Context, segment: Segment) -> Body:
         context.scope.check_free(name, start, end)
         body = Body(name, start, end)
         outer = context.scope
-        body.scope = Scope(library=outer.library, broken=outer.broken, outer=outer)
+        body.scope = Scope(
+            library=outer.library, broken=outer.broken, outer=outer, old=outer.old, nearest=outer.nearest
+        )
         params: list[str] = []
         if segment.accept("("):
             while segment.kind != ")":

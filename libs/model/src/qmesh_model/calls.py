@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from itertools import islice
 from typing import Final
@@ -29,7 +28,6 @@ from qmesh_model.words import (
 )
 
 _SUGGESTIONS: Final = 200
-_CLOSE: Final = 0.75
 
 type Callee = Gate | Definition | str
 """A catalogue gate, a gate of the text, or a service word in lower case."""
@@ -72,9 +70,9 @@ def find_callee(context: Context, name: str, start: int, end: int) -> Callee:
 def _unknown(context: Context, name: str, start: int, end: int) -> Fault:
     known = [*gates.GATES, *gates.ALIASES, *gates.UNITARY_WORDS, *OTHER_WORDS]
     known += [n for n, entry in islice(context.scope.names.items(), _SUGGESTIONS) if entry.kind == "gate"]
-    near = difflib.get_close_matches(name, known, 1) or difflib.get_close_matches(name.lower(), known, 1)
-    near = near or difflib.get_close_matches(name, sorted(KEYWORDS), 1, _CLOSE)
-    hint = f"did you mean `{near[0]}`?" if near else "define it with `gate`, or write it with catalogue gates"
+    nearest = context.scope.nearest
+    near = nearest.find(name, known) or nearest.find(name, sorted(KEYWORDS))
+    hint = f"did you mean `{near}`?" if near else "define it with `gate`, or write it with catalogue gates"
     return Fault("QASM212", f"there is no gate {quoted(name)}", start, end, hint=hint)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from functools import cached_property
+from typing import NamedTuple
 
 from qmesh_model.diagnostics import Diagnostic
 from qmesh_model.errors import MeshError
@@ -48,13 +49,15 @@ class Logical(IntEnum):
     XOR = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """Place in the text; lines and columns count from 1, `end_column` is exclusive."""
 
     line: int
     column: int
     end_column: int
+
+
+_BEGINNING = Span(1, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +136,7 @@ class Operation:
     writes: tuple[Write, ...] = ()
     condition: Condition | None = None
     terminal: bool = False
-    span: Span = Span(1, 1, 1)
+    span: Span = _BEGINNING
 
     @property
     def relabels(self) -> bool:

@@ -13,6 +13,7 @@ from qmesh_model.builder import Builder
 from qmesh_model.circuit import BitVersion, Comparison, Condition, Logical, RegisterComparison
 from qmesh_model.conditions import ConditionTooLarge, bounded, joined
 from qmesh_model.operands import read_operand
+from qmesh_model.quoting import quoted
 from qmesh_model.scope import Scope
 from qmesh_model.segments import Fault, Segment
 
@@ -40,6 +41,7 @@ _PRECEDENCE: Final = {
     "||": 1, "&&": 2, "|": 3, "^": 4, "&": 5, "==": 6, "!=": 6, "<": 7, "<=": 7, ">": 7, ">=": 7, "!": 8, "~": 8,
 }  # fmt: skip
 _VALUE_NEXT: Final = frozenset({"int", "str", "-", "+"})
+_CASTS: Final = frozenset({"int", "uint", "bool", "float", "angle", "bit"})
 _BITS_WORD: Final = 64
 
 
@@ -116,6 +118,10 @@ class ConditionReader:
             return self._constant()
         if segment.kind != "id":
             raise segment.unexpected("a bit, a register or an integer")
+        if segment.text in _CASTS:
+            message = f"the cast {quoted(segment.text)} is not supported in a condition"
+            hint = "compare the bit or the register itself, as in `c == 3`"
+            raise Fault("QASM316", message, segment.start, segment.end, hint=hint)
         operand = read_operand(segment, self.scope, self.limits, kind="bit")
         return _Bits(self.builder.versions_of(operand.indices, operand.start, operand.end), operand.scalar)
 

@@ -78,7 +78,14 @@ class Context:
             while segment.accept(","):
                 found.append(read_parameter(segment, scope, self.limits, caret_is_power=self.version2))
         if segment.kind != ")":
-            fault = segment.unexpected("`)`", hint="close the parenthesis, or put `,` between parameters")
+            number = segment.kinds[segment.at - 1] in {"int", "float"}
+            product = number and segment.kind in {"id", "("} and not self.is_register(segment.text)
+            hint = (
+                f"a product is written with `*`: `{segment.texts[segment.at - 1][:16]}*{segment.text[:16]}`"
+                if product
+                else "close the parenthesis, or put `,` between parameters"
+            )
+            fault = segment.unexpected("`)`", hint=hint)
             fault.other = (opened, opened + 1, "opened here")
             raise fault
         segment.take()

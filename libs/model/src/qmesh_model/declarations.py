@@ -113,19 +113,25 @@ def register_new(context: Context, segment: Segment) -> None:
 
 
 def _initial(context: Context, segment: Segment, name: str, kind: str) -> None:
+    """What a register begins with: a measurement, or the zeros that bits begin as anyway."""
     start, end = segment.start, segment.end
     segment.take()
     entry = context.scope.names[name]
-    if kind != "bit" or segment.text != "measure" or entry.register is None:
-        raise Fault(
-            "QASM312",
-            "an initial value other than a measurement is not supported",
-            start,
-            end,
-            hint="bits begin as 0",
-        )
-    offset, size = entry.register.offset, entry.register.size
-    measure_into(context, segment, tuple(range(offset, offset + size)), entry.scalar, entry.start, entry.end)
+    if kind == "bit" and entry.register is not None:
+        if segment.text == "measure":
+            measure_into(context, segment, entry.whole(), entry.scalar, entry.start, entry.end)
+            return
+        zeros = {"0", "false"} if entry.scalar else {f'"{"0" * entry.register.size}"'}
+        if segment.text in zeros:
+            segment.take()
+            return
+    raise Fault(
+        "QASM312",
+        "an initial value other than 0 or a measurement is not supported",
+        start,
+        end,
+        hint=f"leave the value out: {kind}s begin as 0, and `x` turns a qubit",
+    )
 
 
 def _size(context: Context, segment: Segment, kind: str) -> int:

@@ -5,7 +5,10 @@ Responsible for speed only: whatever is not plainly right is left to the parser,
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
+from itertools import islice
 from typing import Final
 
 from qmesh_model import gates
@@ -16,7 +19,7 @@ from qmesh_model.gates import Gate
 from qmesh_model.parameters import Parameter
 from qmesh_model.segments import Fault, Lexer, Segment
 
-_OPERAND: Final = r"([A-Za-z_]\w*+)[ \t]*+\[([^\[\]{}:;,\n\"]{1,60}+)\][ \t]*+"
+_OPERAND: Final = r"([A-Za-z_]\w*+)[ \t]*+(?:\[([^\[\]{}:;,\n\"]{1,60}+)\][ \t]*+)?+"
 _VALUE: Final = r"[^()\";{}\[\]\n]"
 _BLANK: Final = r"(?:[ \t\n]++|//[^\n]*+)*+"
 _STATEMENT: Final = re.compile(
@@ -28,11 +31,35 @@ _MEASURE: Final = re.compile(
     rf"{_BLANK}(?:measure[ \t]++{_OPERAND}->[ \t]*+{_OPERAND}|{_OPERAND}=[ \t]*+measure[ \t]++{_OPERAND});",
     re.ASCII,
 )
+_NUMBER: Final = re.compile(
+    r"[ \t]*+(-?)[ \t]*+(?:([0-9]++\.[0-9]*+(?:[eE][+-]?[0-9]++)?+|\.[0-9]++(?:[eE][+-]?[0-9]++)?+)"
+    r"|(?:([1-9][0-9]{0,8})[ \t]*+\*[ \t]*+)?+pi(?:[ \t]*+/[ \t]*+([1-9][0-9]{0,8}))?+)[ \t]*+"
+)
+"""A decimal, or the fraction of pi that most angles are."""
 _PARTS: Final = 2
 _DIGITS: Final = 10
 _KEPT: Final = 1_000
 _RUN: Final = 2_000
 """Statements after which the parser looks at the clock."""
+
+
+def plain_numbers(text: str) -> tuple[float, ...] | None:
+    """Values of a list of decimals and fractions of pi; None when it holds anything else."""
+    found = []
+    for part in text.split(","):
+        number = _NUMBER.fullmatch(part)
+        if number is None:
+            return None
+        sign, decimal, factor, divisor = number.groups()
+        if decimal is not None:
+            value = float(decimal)
+            if not math.isfinite(value):
+                return None
+        else:
+            value = float(factor) * math.pi if factor else math.pi
+            value = value / float(divisor) if divisor else value
+        found.append(-value if sign else value)
+    return tuple(found)
 
 
 class FastPath:
@@ -46,9 +73,11 @@ class FastPath:
         "_callees",
         "_context",
         "_indices",
+        "_known",
         "_lexer",
         "_params",
         "_registers",
+        "_singles",
         "_texts",
         "scope_changed",
     )
@@ -61,6 +90,8 @@ class FastPath:
         self._indices: dict[str, int | None] = {}
         self._texts: dict[str, Segment | None] = {}
         self._registers: dict[str, Register] = {}
+        self._singles: dict[str, int] = {}
+        self._known = {"": 0, "=": 0}
         self.scope_changed = True
 
     def run(self) -> int:
@@ -86,7 +117,8 @@ class FastPath:
     def forget(self) -> None:
         """Names have been hidden or uncovered, which their number does not show."""
         self.scope_changed = True
-        self._registers = {}
+        self._registers, self._singles = {}, {}
+        self._known = {"": 0, "=": 0}
 
     def forget_values(self) -> None:
         """Values of names have changed."""
@@ -105,30 +137,43 @@ class FastPath:
         self._callees.clear()
         self._params.clear()
         self._indices.clear()
-        names = self._context.scope.names
-        if not self._registers or len(self._registers) != len(self._context.qubit_registers) + len(
-            self._context.bit_registers
-        ):
-            self._registers = {
-                ("" if entry.kind == "qubit" else "=") + name: entry.register
-                for name, entry in names.items()
-                if entry.register is not None and entry.elements is None and not entry.scalar
-            }
+        self._add("", self._context.qubit_registers)
+        self._add("=", self._context.bit_registers)
 
-    def _index(self, text: str, size: int) -> int:
-        """An index, counted from 0; -1 when the parser had better look at it."""
-        if text.isdigit() and text.isascii():
-            value = int(text) if len(text) <= _DIGITS else size
-        else:
-            found = self._indices[text] if text in self._indices else self._integer(text)
-            if found is None or (found < 0 and self._context.version2):
-                return -1
-            value = found + size if found < 0 else found
-        return value if 0 <= value < size else -1
+    def _add(self, prefix: str, declared: Sequence[Register]) -> None:
+        """Takes the registers that are new, but for names that are hidden; `prefix` is their kind's."""
+        names = self._context.scope.names
+        for register in islice(declared, self._known[prefix], None):
+            entry = names[register.name]
+            if entry.register is register and entry.scalar:
+                self._singles[prefix + register.name] = register.offset
+            elif entry.register is register:
+                self._registers[prefix + register.name] = register
+        self._known[prefix] = len(declared)
+
+    def _element(self, prefix: str, name: str | None, text: str | None) -> int:
+        """A qubit or a bit of the circuit; -1 when the parser had better look at it."""
+        if name is None:
+            return -1
+        if text is None:
+            return self._singles.get(prefix + name, -1)
+        register = self._registers.get(prefix + name)
+        if register is None:
+            return -1
+        index = self._indices[text] if text in self._indices else self._integer(text)
+        if index is None:
+            return -1
+        if index < 0:
+            index = -1 if self._context.version2 else index + register.size
+        return register.offset + index if 0 <= index < register.size else -1
 
     def _integer(self, text: str) -> int | None:
         """Value of an index that is an expression."""
         context = self._context
+        if text.isdigit() and text.isascii():
+            value = int(text) if len(text) <= context.limits.integer_digits else None
+            self._indices[text] = value
+            return value
         segment = self._texts[text] if text in self._texts else self._tokens(text)
         value = None
         if segment is not None:
@@ -151,25 +196,18 @@ class FastPath:
         return gate
 
     def _gate(self, found: re.Match[str]) -> bool:
-        groups = found.groups()
-        name, text = groups[0], groups[1]
+        name, text, *places = found.groups()
         gate = self._callees.get(name) or (None if name in self._callees else self._callee(name))
         if gate is None:
             return False
-        registers = self._registers
         qubits = []
-        for at in range(2, len(groups), _PARTS):
-            register_name = groups[at]
-            if register_name is None:
-                break
-            register = registers.get(register_name)
-            if register is None:
+        for at in range(0, _PARTS * gate.num_qubits, _PARTS):
+            qubit = self._element("", places[at], places[at + 1]) if at < len(places) else -1
+            if qubit < 0:
                 return False
-            index = self._index(groups[at + 1], register.size)
-            if index < 0:
-                return False
-            qubits.append(register.offset + index)
-        if len(qubits) != gate.num_qubits or len(set(qubits)) != len(qubits):
+            qubits.append(qubit)
+        more = _PARTS * gate.num_qubits
+        if (more < len(places) and places[more] is not None) or len(set(qubits)) != len(qubits):
             return False
         params: tuple[Parameter, ...] | None = ()
         if text is not None:
@@ -178,7 +216,8 @@ class FastPath:
             return False
         builder = self._context.builder
         start, end = found.start(1), found.end()
-        builder.reserve(1, len(qubits), start, end)
+        if not self._room(len(qubits), start, end):
+            return False
         line, column = self._lexer.locate(start)
         builder.span = Span(line, column, column + end - start)
         builder.gate(gate, params, tuple(qubits))
@@ -192,22 +231,32 @@ class FastPath:
             return False
         else:
             target, source = groups[2 * _PARTS : 3 * _PARTS], groups[3 * _PARTS :]
-        qubit_register, bit_register = self._registers.get(source[0]), self._registers.get("=" + target[0])
-        if qubit_register is None or bit_register is None:
-            return False
-        qubit, bit = self._index(source[1], qubit_register.size), self._index(target[1], bit_register.size)
+        qubit, bit = self._element("", *source), self._element("=", *target)
         if qubit < 0 or bit < 0:
             return False
         builder = self._context.builder
         start, end = found.end() - len(found[0].lstrip()), found.end()
-        builder.reserve(1, 1, start, end)
+        if not self._room(1, start, end):
+            return False
         line, column = self._lexer.locate(start)
         builder.span = Span(line, column, column + end - start)
-        builder.measure(qubit_register.offset + qubit, bit_register.offset + bit)
+        builder.measure(qubit, bit)
+        return True
+
+    def _room(self, operands: int, start: int, end: int) -> bool:
+        """Counts one operation; False when a budget is spent, which the parser then says."""
+        try:
+            self._context.builder.reserve(1, operands, start, end)
+        except Fault:
+            return False
         return True
 
     def _parameters(self, text: str) -> tuple[Parameter, ...] | None:
         """Values of a parameter list; None when the parser had better look at it."""
+        plain = plain_numbers(text) if self._context.limits.integer_digits >= _DIGITS else None
+        if plain is not None:
+            self._params[text] = plain
+            return plain
         context = self._context
         segment = self._texts[text] if text in self._texts else self._tokens(text)
         values: tuple[Parameter, ...] | None = None

@@ -15,6 +15,8 @@ from qmesh_model.quoting import quoted
 from qmesh_model.scope import KEYWORDS, Declared
 from qmesh_model.segments import Fault, Segment
 
+_STATEMENT_BYTES: Final = 64
+"""Least cost of a statement that is read again, in bytes of text."""
 _TYPES: Final = frozenset({"int", "uint"})
 
 
@@ -33,6 +35,7 @@ class Loop:
         fresh: the body of this pass has not begun.
         hidden: what the variable hides.
         measured: the body's length has been counted.
+        statements: statements that had been read when the first pass began.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Loop:
     fresh: bool = True
     hidden: Declared | None = None
     measured: bool = False
+    statements: int = 0
 
     def stop(self) -> None:
         """Forgets the passes to come."""
@@ -117,13 +121,14 @@ def _values(context: Context, segment: Segment) -> Sequence[int]:
     return range(first, last + (1 if step > 0 else -1), step)
 
 
-def begin_pass(context: Context, loop: Loop, end: int = 0) -> bool:
+def begin_pass(context: Context, loop: Loop, end: int = 0, statements: int = 0) -> bool:
     """Gives the variable its next value; False when there is none, and the name is as it was before.
 
     Args:
         context: what the text's statements share.
         loop: the loop.
         end: offset after the body, once it has been read.
+        statements: statements read so far; even an empty one is work.
 
     Raises:
         Fault: when the passes to come would read too much text again, before they do.
@@ -131,7 +136,8 @@ def begin_pass(context: Context, loop: Loop, end: int = 0) -> bool:
     names = context.scope.names
     if end and not loop.measured:
         loop.measured = True
-        context.reread += (end - loop.body) * loop.left
+        body = end - loop.body + _STATEMENT_BYTES * (statements - loop.statements)
+        context.reread += body * loop.left
         if context.reread > context.limits.loop_bytes:
             message = f"the loops read more than {context.limits.loop_bytes} bytes again (`loop_bytes`)"
             raise Fault("MESH119", message, loop.start, loop.end, fatal=True)

@@ -49,14 +49,18 @@ def read_operand(
     start, end = segment.start, segment.end
     if segment.kind == "$":
         raise Fault("QASM318", "physical qubits are not supported", start, end, hint="declare `qubit[n] q;`")
-    name = segment.expect("id", "a qubit" if kind == "qubit" else "a bit")
+    after_comma = segment.at > 0 and segment.kinds[segment.at - 1] == ","
+    example = "q[0]" if kind == "qubit" else "c[0]"
+    hint = (
+        "remove the `,`, or name another operand after it" if after_comma else f"name one, as in `{example}`"
+    )
+    name = segment.expect("id", f"a {kind}", hint=hint)
     entry = scope.find(name, start, end, wanted=kind)
     register = entry.register
     if register is None:
         raise segment.unexpected("a register")
     if segment.kind != "[":
-        whole = entry.elements or tuple(range(register.offset, register.offset + register.size))
-        return Operand(whole, entry.scalar, start, end)
+        return Operand(entry.whole(), entry.scalar, start, end)
     if entry.scalar:
         raise Fault(
             "QASM225",

@@ -54,9 +54,12 @@ _IGNORABLE: Final = {
     "pragma": ("QASM308", "MESH154"),
 }
 _GUARDS: Final = frozenset({"if", "else", "for"})
-_DECLARATION: Final = (
-    r"\b(?:gate|qubit|bit|qreg|creg|const|input|let)\b[^;{{}}()=\n]{{0,80}}?(?<!\w)({})(?!\w)"
+_DECLARES: Final = re.compile(
+    r"\b(?:gate|let|qreg|creg|(?:qubit|bit|(?:const|input)[ \t]++\w++)(?:[ \t]*+\[[^\]]{0,20}\])?)(?:[ \t]++|(?<=\]))\Z"
 )
+_WORD: Final = re.compile(r"\w")
+_BEFORE_NAME: Final = 80
+_OCCURRENCES: Final = 500
 _ELSE: Final = re.compile(r"else\b")
 _CLOCK: Final = 16
 """Segments between two looks at the clock."""
@@ -128,6 +131,8 @@ class _Parser:
             plain = not self.blocks or (self.blocks[-1].kind in {"if", "for"} and not self.blocks[-1].single)
             if plain and self.fast.run():
                 self.waiting.clear()
+            if plain and not self.waiting and self.context.version:
+                self.lexer.skip_empty()
             segment = self.lexer.segment()
             if segment is None:
                 break
@@ -196,7 +201,7 @@ class _Parser:
     def _next_pass(self, block: _Block, loop: Loop) -> None:
         """Reads a loop's body again, or goes on after it."""
         self.fast.forget_values()
-        if begin_pass(self.context, loop, self.lexer.position):
+        if begin_pass(self.context, loop, self.lexer.position, self.segments):
             self.lexer.position = loop.body
             self.blocks.append(block)
             self.waiting = []
@@ -292,6 +297,7 @@ class _Parser:
             raise segment.unexpected("a statement after the head of the loop")
         self._check_nesting(at, at + 3)
         loop.hidden = self.context.scope.names.get(loop.name)
+        loop.statements = self.segments
         loop.single = segment.kind != "{"
         loop.body = segment.start + (0 if loop.single else 1)
         block = _Block("for", at, outer, [*self.waiting, *ifs], loop=loop)
@@ -474,8 +480,11 @@ class _Parser:
             kind = "if" if segment.texts[0] in {"if", "else"} else "skip"
             waiting = [_If(self.builder.condition, None)] if kind == "if" else []
             self.blocks.append(_Block(kind, start, self.builder.condition, waiting))
-        elif last == "}" and len(segment.kinds) > 1 and self.blocks:
-            self._close(segment)
+        elif last == "}" and len(segment.kinds) > 1:
+            while self.blocks and self.blocks[-1].single and (loop := self.blocks[-1].loop) is not None:
+                self._next_pass(self.blocks.pop(), loop)
+            if self.blocks:
+                self._close(segment)
 
     def _report(self, fault: Fault) -> None:
         if fault.code:
@@ -507,11 +516,18 @@ class _Parser:
 
     def _find_later(self, fault: Fault) -> None:
         """A name that is declared further down: says so, and where."""
-        name = self.lexer.text[fault.start : fault.end]
-        found = re.compile(_DECLARATION.format(re.escape(name))).search(self.lexer.text, fault.end)
-        if found is not None:
-            fault.hint = "declare it before it is used"
-            fault.other = (*found.span(1), "declared here, too late")
+        text, name = self.lexer.text, self.lexer.text[fault.start : fault.end]
+        at = fault.end
+        for _ in range(_OCCURRENCES):
+            at = text.find(name, at + 1)
+            if at < 0:
+                return
+            if _DECLARES.search(text[max(0, at - _BEFORE_NAME) : at]) and not _WORD.match(
+                text, at + len(name)
+            ):
+                fault.hint = "declare it before it is used"
+                fault.other = (at, at + len(name), "declared here, too late")
+                return
 
     def _related(self, fault: Fault) -> tuple[Related, ...]:
         """The second place."""
@@ -526,9 +542,11 @@ class _Parser:
         found = []
         if not any(draft[0] is Kind.MEASURE for draft in self.builder.drafts):
             self.context.warn("MESH152", 0, 1, "nothing is measured")
+        if not any(draft[2] for draft in self.builder.drafts):
+            self.context.warn("MESH156", 0, 1, "there is nothing to execute")
         for code, (start, end, message) in self.context.warnings.items():
             line, column = self.lexer.locate(start)
-            found.append(Diagnostic(code, message, line, column, column + end - start))
+            found.append(Diagnostic(code, message, line, column, column + end - start, CODES[code].hint))
         return found
 
 
@@ -570,7 +588,7 @@ def parse(text: str, limits: Limits = DEFAULT_LIMITS) -> Circuit:
     """
     if len(text) > limits.text_bytes or len(text.encode("utf-8", "surrogatepass")) > limits.text_bytes:
         message = f"the text has more than {limits.text_bytes} bytes (`text_bytes`)"
-        raise CircuitError([Diagnostic("MESH100", message, 1, 1, 2)])
+        raise CircuitError([Diagnostic("MESH100", message, 1, 1, 2, CODES["MESH100"].hint)])
     forbidden = _FORBIDDEN.search(text)
     if forbidden is not None:
         raise CircuitError([_forbidden(text, forbidden.start())])

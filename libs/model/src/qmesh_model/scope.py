@@ -5,7 +5,6 @@ Responsible for declaration and look-up with their diagnostics; values are the p
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
@@ -13,6 +12,7 @@ from typing import Final
 from qmesh_model import gates
 from qmesh_model.circuit import Register
 from qmesh_model.definitions import Definition
+from qmesh_model.nearest import Nearest
 from qmesh_model.parameters import Parameter
 from qmesh_model.quoting import quoted
 from qmesh_model.segments import Fault
@@ -124,6 +124,15 @@ class Declared:
     value: Parameter | int = 0
     definition: Definition | None = None
     elements: tuple[int, ...] | None = None
+    _whole: tuple[int, ...] | None = None
+
+    def whole(self) -> tuple[int, ...]:
+        """All elements of a register or an alias, in the circuit; one tuple, however often it is named."""
+        if self.elements is not None or self.register is None:
+            return self.elements or ()
+        if self._whole is None:
+            self._whole = tuple(range(self.register.offset, self.register.offset + self.register.size))
+        return self._whole
 
 
 @dataclass(slots=True)
@@ -136,6 +145,7 @@ class Scope:
         broken: names whose declaration was faulty; using them is no further error.
         outer: scope around a gate body.
         old: the text is OpenQASM 2.
+        nearest: finds names that were probably meant.
     """
 
     names: dict[str, Declared] = field(default_factory=dict)
@@ -143,6 +153,7 @@ class Scope:
     broken: set[str] = field(default_factory=set)
     outer: Scope | None = None
     old: bool = False
+    nearest: Nearest = field(default_factory=Nearest)
 
     def lookup(self, name: str) -> Declared | None:
         """The declaration of a name, or None; a gate body sees constants and gates of the text around it."""
@@ -207,9 +218,10 @@ class Scope:
         if entry is None:
             if name in self.broken:
                 raise Fault("", "", start, end)
-            candidates = [n for n, e in islice(self.names.items(), _SUGGESTIONS) if e.kind in kinds]
-            near = difflib.get_close_matches(name, candidates, 1)
-            hint = f"did you mean `{near[0]}`?" if near else self._declaration(name, kinds[0])
+            near = self.nearest.find(
+                name, (n for n, e in islice(self.names.items(), _SUGGESTIONS) if e.kind in kinds)
+            )
+            hint = f"did you mean `{near}`?" if near else self._declaration(name, kinds[0])
             raise Fault("QASM210", f"{quoted(name)} is not declared", start, end, hint=hint)
         if entry.kind not in kinds:
             raise Fault(

@@ -12,17 +12,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from qmesh_model.budgets import Budgets
-from qmesh_model.quoting import quoted
-
-GREEK: Final = "\u00b5αβγδεζηθκλμξρστφχψω"  # noqa: RUF001 - these letters are what is meant
-"""Letters besides ASCII that names may hold: Greek ones that no Latin letter looks like, and the micro sign."""
+from qmesh_model.quoting import GREEK, quoted
 
 _SKIP: Final = re.compile(r"(?:[ \t\n]++|//[^\n]*+|/\*(?:[^*]++|\*(?!/))*+\*/)*+")
+_EMPTY: Final = re.compile(r"[ \t\n]*+;[ \t\n;]*+")
 _TOKEN: Final = re.compile(
     rf"""(?:[ \t\n]++|//[^\n]*+|/\*(?:[^*]++|\*(?!/))*+\*/)*+(?:
       ([A-Za-z_{GREEK}π][A-Za-z0-9_{GREEK}π]*+|ℇ)
     | ([0-9]++\.[0-9]*+(?:[eE][+-]?[0-9]++)?+ | \.[0-9]++(?:[eE][+-]?[0-9]++)?+ | [0-9]++[eE][+-]?[0-9]++)
-    | (0[xX][0-9a-fA-F_]++ | 0[bB][01_]++ | [0-9]++(?:_[0-9]++)*+)
+    | (0[xX][0-9a-fA-F_]++ | 0[oO][0-7_]++ | 0[bB][01_]++ | [0-9]++(?:_[0-9]++)*+)
     | ("[^"\n]*+")
     | (->|==|!=|<=|>=|&&|\|\||\*\*|\+\+|<<|>>|/(?!\*)|[-+*%^=<>!~&|@.,:;()\[\]{{}}\#$])
     )""",
@@ -36,6 +34,7 @@ _PLAIN_OPERATORS: Final = frozenset(
     {"->", "==", "!=", "<=", ">=", "&&", "||", "**", "++", "<<", ">>", "-", "+", "*", "/", "%", "^", "=", "<", ">", "!", "~", "&", "|", "@", ".", ",", ":", "(", ")", "#", "$"}
 )  # fmt: skip
 _KEPT_TOKENS: Final = 20_000
+_BASES: Final = {"0x": 16, "0o": 8, "0b": 2}
 _SET_BEFORE: Final = frozenset({"in", "=", "["})
 
 
@@ -189,6 +188,7 @@ class Lexer:
         self.position = position
         self._line = 1
         self._line_start = 0
+        self._counted = 0
         self._line_starts: array[int] | None = None
         self.repeating = False
         self._kept: dict[int, tuple[Segment, int]] = {}
@@ -196,16 +196,17 @@ class Lexer:
 
     def locate(self, offset: int) -> tuple[int, int]:
         """Line and column of an offset, from 1; cheapest when offsets ascend."""
-        if self._line_starts is None and offset < self._line_start:
+        if self._line_starts is None and offset < self._counted:
             self._line_starts = array("I", (0,))
             self._line_starts.extend(found.end() for found in _NEWLINE.finditer(self.text))
         if self._line_starts is not None:
             line = bisect_right(self._line_starts, offset)
             return line, offset - self._line_starts[line - 1] + 1
-        lines = self.text.count("\n", self._line_start, offset)
+        lines = self.text.count("\n", self._counted, offset)
         if lines:
             self._line += lines
-            self._line_start = self.text.rfind("\n", self._line_start, offset) + 1
+            self._line_start = self.text.rfind("\n", self._counted, offset) + 1
+        self._counted = offset
         return self._line, offset - self._line_start + 1
 
     def skip_blank(self) -> int:
@@ -213,6 +214,11 @@ class Lexer:
         found = _SKIP.match(self.text, self.position)
         self.position = found.end() if found else self.position
         return self.position
+
+    def skip_empty(self) -> None:
+        """Steps over empty statements."""
+        found = _EMPTY.match(self.text, self.position)
+        self.position = found.end() if found else self.position
 
     def next_line(self, offset: int) -> None:
         """Puts the cursor at the beginning of the line after an offset."""
@@ -349,8 +355,5 @@ def _advice(character: str) -> str:
 def integer(token: str) -> int:
     """Value of an integer token; its length has been checked."""
     plain = token.replace("_", "")
-    if plain[:2] in {"0x", "0X"}:
-        return int(plain[2:] or "0", 16)
-    if plain[:2] in {"0b", "0B"}:
-        return int(plain[2:] or "0", 2)
-    return int(plain)
+    base = _BASES.get(plain[:2].lower())
+    return int(plain) if base is None else int(plain[2:] or "0", base)

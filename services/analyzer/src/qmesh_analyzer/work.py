@@ -49,11 +49,12 @@ _BELL = circuit.Circuit(
 def serve(connection: socket, memory_bytes: int, cpu_seconds: int) -> None:
     """Warms up, says so, and answers requests until the other end closes."""
     logs.configure("analyzer")
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
     warm = analysis.AnalysisHeader(circuit=_BELL, shots=1, counts={"0": 1}).SerializeToString()
     answer = answer_of([warm, b"[]"])
+    # after the first matrix product: OpenBLAS crashes when it gets no memory for its buffers, which it keeps for ever
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     with connection, connection.makefile("rb") as reader:
         while True:
             connection.sendall(framing.word(len(answer)))

@@ -19,7 +19,6 @@ from qmesh_node.domain.admission import Admission, Limits, Offer, kept_until
 from qmesh_node.domain.bits import columns_of, message_of
 from qmesh_node.domain.block import Block
 from qmesh_node.domain.cost import is_small
-from qmesh_node.domain.ensemble import Ensemble
 from qmesh_node.domain.errors import (
     BlockError,
     DeadlineError,
@@ -35,6 +34,7 @@ from qmesh_node.domain.memory import Memory
 from qmesh_node.domain.noise import Behaviour
 from qmesh_node.domain.randomness import Draws
 from qmesh_node.domain.store import Claim, Version, VersionStore
+from qmesh_node.domain.tableau import Part, Tableau
 from qmesh_node.domain.tally import fragment_message
 from qmesh_node.domain.token import TokenChecker
 from qmesh_node.ports import Journal, Signer, StateSource
@@ -171,7 +171,7 @@ class NodeService:
             fence=request.fence,
             software=SOFTWARE,
             started_at=self._clock(),
-            executor=state.EXECUTOR_KIND_ENSEMBLE,
+            executor=request.executor or state.EXECUTOR_KIND_ENSEMBLE,
             cpu_family=platform.machine(),
         )
 
@@ -218,12 +218,14 @@ class NodeService:
         return response
 
     async def _run(
-        self, request: gate.ExecuteRequest, record: gate.ExecutionRecord, inputs: Sequence[Ensemble]
+        self, request: gate.ExecuteRequest, record: gate.ExecutionRecord, inputs: Sequence[Part]
     ) -> _Made:
         """Executes; when memory is short and the inputs may be consumed, once more without them."""
         profile = None
         if request.HasField("noise"):
-            profile = self._behaviour.profile(request.noise, self._clock() - self._started)
+            profile = request.noise
+            if not request.noise_recorded:
+                profile = self._behaviour.profile(request.noise, self._clock() - self._started)
             record.noise_used.CopyFrom(profile)
         try:
             return await self._compute(request, inputs, profile)
@@ -236,7 +238,7 @@ class NodeService:
         return await self._compute(request, inputs, profile)
 
     async def _compute(
-        self, request: gate.ExecuteRequest, inputs: Sequence[Ensemble], profile: gate.NoiseProfile | None
+        self, request: gate.ExecuteRequest, inputs: Sequence[Part], profile: gate.NoiseProfile | None
     ) -> _Made:
         """Computes in place when small, else in a thread, so that the node stays on the network."""
         shots = request.shots
@@ -249,8 +251,9 @@ class NodeService:
             profile=profile,
             precision=request.precision or state.PRECISION_DOUBLE,
             deadline=request.deadline or math.inf,
+            stabilizer=request.executor == state.EXECUTOR_KIND_STABILIZER,
         )
-        own = [Ensemble(e.wires, e.states, e.row_of_shot, shared=True) for e in inputs]
+        own = [component.borrowed() for component in inputs]
         columns = columns_of(request.columns, shots.count), columns_of(request.recorded, shots.count)
         workspace = self._memory.workspace()
         try:
@@ -265,9 +268,9 @@ class NodeService:
     def _finish(self, executor: Executor, request: gate.ExecuteRequest) -> _Made:
         execution = executor.run()
         versions = []
-        for output, ensemble in zip(request.outputs, execution.ensembles, strict=True):
-            ensemble.compact()
-            ensemble.freeze()
+        for output, component in zip(request.outputs, execution.components, strict=True):
+            component.compact()
+            component.freeze()
             ref = state.ComponentRef(
                 id=state.ComponentId(
                     job_id=request.job_id,
@@ -277,17 +280,17 @@ class NodeService:
                     component=output.component,
                     position=output.position,
                 ),
-                wires=ensemble.wires,
-                executor=state.EXECUTOR_KIND_ENSEMBLE,
+                wires=component.wires,
+                executor=_kind(stabilizer=isinstance(component, Tableau)),
                 precision=request.precision or state.PRECISION_DOUBLE,
                 shots=request.shots,
-                rows=ensemble.rows,
-                digest=ensemble.digest(),
+                rows=component.rows,
+                digest=component.digest(),
                 holder=self._signer.peer_id,
                 epoch=self._epoch,
-                bytes=ensemble.nbytes,
+                bytes=component.nbytes,
             )
-            versions.append(Version(ref, ensemble))
+            versions.append(Version(ref, component))
         return execution, versions
 
     def _describe(
@@ -298,6 +301,7 @@ class NodeService:
         versions: Sequence[Version],
     ) -> None:
         noisy = request.HasField("noise")
+        record.executor = _kind(stabilizer=execution.stabilizer)
         ebits: dict[int, list[gate.EbitUse]] = {}
         for operation in request.operations:
             ebits.setdefault(operation.fragment, []).extend(operation.ebits)
@@ -314,9 +318,9 @@ class NodeService:
         )
         record.produced.extend(version.ref for version in versions)
 
-    async def _inputs(self, request: gate.ExecuteRequest) -> list[Ensemble]:
+    async def _inputs(self, request: gate.ExecuteRequest) -> list[Part]:
         """All inputs, those that are missing from their holders, in parallel."""
-        found: dict[int, Ensemble] = {}
+        found: dict[int, Part] = {}
         lost: list[state.ComponentId] = []
         refusals: list[BlockError] = []
 
@@ -337,21 +341,25 @@ class NodeService:
             raise InputLostError(lost)
         return [found[number] for number in range(len(request.inputs))]
 
-    async def _input(self, component: gate.InputComponent, request: gate.ExecuteRequest) -> Ensemble:
+    async def _input(self, component: gate.InputComponent, request: gate.ExecuteRequest) -> Part:
         ref = component.ref
         here = self._store.get(ref.id)
         if here is not None and here.ref.digest == ref.digest:
-            ensemble = here.ensemble
+            found = here.component
         elif ref.holder == self._signer.peer_id:
             raise LookupError(ref.holder)
         else:
             if ref.bytes > self._memory.free:
                 raise ExhaustedError(f"an input of {ref.bytes} bytes does not fit")
             deadline = request.deadline or self._clock() + _PULL_SECONDS
-            ensemble = await self._source.pull(ref, component.addresses, request.reservation_token, deadline)
-        if ensemble.wires != tuple(ref.wires) or len(ensemble.row_of_shot) != request.shots.count:
+            found = await self._source.pull(ref, component.addresses, request.reservation_token, deadline)
+        if found.wires != tuple(ref.wires) or len(found.row_of_shot) != request.shots.count:
             raise InvalidBlockError("an input covers other wires or shots than the block says")
-        return ensemble
+        return found
+
+
+def _kind(*, stabilizer: bool) -> state.ExecutorKind.ValueType:
+    return state.EXECUTOR_KIND_STABILIZER if stabilizer else state.EXECUTOR_KIND_ENSEMBLE
 
 
 async def _in_thread(executor: Executor, work: Callable[[], _Made]) -> _Made:

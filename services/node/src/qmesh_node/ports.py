@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from qmesh.fabric.v1 import state_pb2 as state
-from qmesh_node.domain.ensemble import Ensemble
+from qmesh_node.domain.tableau import Part
 
 
 class StateSource(Protocol):
@@ -12,7 +12,7 @@ class StateSource(Protocol):
 
     async def pull(
         self, ref: state.ComponentRef, addresses: Sequence[str], token: bytes, deadline: float
-    ) -> Ensemble:
+    ) -> Part:
         """The version that the reference names, checked against its digest.
 
         Raises:

@@ -24,7 +24,8 @@ log = structlog.get_logger()
 PRELOAD = ["qmesh_analyzer.nursery", "qmesh_analyzer.work"]
 LOST = "ANALYZER_WORKER_LOST"
 _RECYCLE_AFTER = 200
-_WIDE = 16  # an analysis of more qubits leaves a heap that is better given back
+_HEAVY = range(17, 23)
+"""Qubits whose amplitudes leave a heap that is better given back; above there are no amplitudes."""
 _START_SECONDS = 30.0
 _FEWEST_STARTS = 3
 _STATUS = {"ANALYZER_RESOURCE": "RESOURCE_EXHAUSTED"}
@@ -109,7 +110,7 @@ class WorkerPool:
                 worker = await self._take()
                 answer = await self._exchange(worker, [header, orjson.dumps(list(rows_bytes)), *blobs])
             worker.served += 1
-            keep = worker.served < _RECYCLE_AFTER and qubits <= _WIDE
+            keep = worker.served < _RECYCLE_AFTER and qubits not in _HEAVY
         except TimeoutError:
             if worker is None:
                 raise ServiceError("UNAVAILABLE", "all analysis workers are busy", retry_after=0.5) from None

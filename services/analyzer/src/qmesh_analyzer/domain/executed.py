@@ -17,6 +17,7 @@ from qmesh_analyzer.domain.errors import AnalysisError
 from qmesh_analyzer.domain.fields import Mixture
 from qmesh_analyzer.domain.ideal import Ideal
 from qmesh_analyzer.domain.kernels import Reals, States
+from qmesh_analyzer.domain.tableaux import Tableau, joined, tableau_of
 
 _MAX_AMPLITUDES = 1 << 24
 _MAX_RANK = 512
@@ -66,13 +67,41 @@ def decode(header: analysis.AnalysisHeader, blobs: Sequence[tuple[bytes, int]]) 
     return [_joined(parts, header.shots) for parts in slices.values()]
 
 
+def decode_tableaux(header: analysis.AnalysisHeader, blobs: Sequence[tuple[bytes, int]]) -> list[Tableau]:
+    """Components that all came as stabilizer states.
+
+    Raises:
+        AnalysisError: some did not, or their bytes are not what their reference says.
+    """
+    if any(ref.executor != state.EXECUTOR_KIND_STABILIZER for ref in header.rows):
+        raise AnalysisError(
+            "ROWS_MIXED", "some executed rows are amplitudes, and the circuit is too wide for those"
+        )
+    qubit_of_wire = {wire: qubit for qubit, wire in enumerate(header.final_wires)}
+    slices: dict[tuple[int, ...], list[tuple[int, Tableau]]] = defaultdict(list)
+    for ref, (data, rows_bytes) in zip(header.rows, blobs, strict=True):
+        if not set(ref.wires) <= set(qubit_of_wire):
+            raise _malformed("name wires that the circuit does not end on")
+        qubits = tuple(qubit_of_wire[wire] for wire in ref.wires)
+        slices[qubits].append((ref.shots.first, tableau_of(ref, qubits, data, rows_bytes)))
+    seen = [qubit for group in slices for qubit in group]
+    if len(set(seen)) != len(seen) or any(qubit >= header.circuit.num_qubits for qubit in seen):
+        raise _malformed("give a qubit twice")
+    return [joined(parts, header.shots) for parts in slices.values()]
+
+
 def _malformed(what: str) -> AnalysisError:
     return AnalysisError("ROWS_MALFORMED", f"executed rows {what}")
 
 
 def _rows(ref: state.ComponentRef, qubits: tuple[int, ...], data: bytes, rows_bytes: int) -> Rows:
     if ref.executor == state.EXECUTOR_KIND_STABILIZER:
-        raise AnalysisError("ROWS_UNSUPPORTED", "executed rows are stabiliser tableaus")
+        found = tableau_of(ref, qubits, data, rows_bytes)
+        if len(found.minus) << len(qubits) > _MAX_AMPLITUDES:
+            raise AnalysisError(
+                "TOO_MANY_ROWS", "a stabilizer component has too many histories for amplitudes"
+            )
+        return Rows(qubits, found.amplitudes(), found.row_of_shot)
     single = ref.precision == state.PRECISION_SINGLE
     size = (8 if single else 16) * ref.rows << len(qubits)
     if rows_bytes != size or len(data) - rows_bytes != 4 * ref.shots.count:
@@ -152,7 +181,8 @@ class Estimate:
     stderr: float | None
 
 
-def _mean(overlaps: Reals) -> Estimate:
+def mean_of(overlaps: Reals) -> Estimate:
+    """Mean over shots of overlaps."""
     n = len(overlaps)
     stderr = float(overlaps.std(ddof=1) / np.sqrt(n)) if n > 1 else None
     return Estimate(min(1.0, float(overlaps.mean())), stderr)
@@ -161,7 +191,7 @@ def _mean(overlaps: Reals) -> Estimate:
 def fidelity(target: States, executed: Executed) -> Estimate:
     """Mean over shots of |<ideal|executed>|^2."""
     overlaps = np.abs(executed.states @ target[0].conj()) ** 2
-    return _mean(overlaps[executed.state_of_shot])
+    return mean_of(overlaps[executed.state_of_shot])
 
 
 def conditional_fidelity(ideal: Ideal, executed: Executed, columns: Mapping[int, Column]) -> Estimate:
@@ -198,7 +228,7 @@ def conditional_fidelity(ideal: Ideal, executed: Executed, columns: Mapping[int,
             mixed = True
             weights = ideal.weights[branches]
             overlaps[shots] = _uhlmann(gram, weights / weights.sum(), times / times.sum())
-    estimate = _mean(overlaps)
+    estimate = mean_of(overlaps)
     return Estimate(estimate.value, None) if mixed else estimate
 
 

@@ -1,7 +1,7 @@
 """Fields of the quantum result from ideal or executed states; fast kernels, checked against Qiskit in the tests.
 
-A mixture is normalised `states[B, 2^n]` with `weights[B]`. Identities: all Z and ZZ are Walsh-Hadamard coefficients
-of the basis probabilities at weight one and two, XX the same after H on every qubit.
+A mixture is normalised `states[B, 2^n]` with `weights[B]`. Z and ZZ are signed sums of the basis probabilities, XX the same after H
+on every qubit, which is a Walsh-Hadamard transform.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -58,16 +59,34 @@ def _squares(states: States) -> Reals:
 def density_matrices(mixture: Mixture) -> Matrix:
     """Reduced density matrix of every qubit: shape (n, 2, 2)."""
     n = mixture.num_qubits
+    half = n // 2
     rho = np.zeros((n, 2, 2), dtype=np.complex128)
     for piece in mixture.pieces():
-        for q in range(n):
-            view = piece.reshape(len(piece), -1, 2, 1 << q)
-            low, high = view[:, :, 0, :].ravel(), view[:, :, 1, :].ravel()
-            rho[q, 0, 0] += np.vdot(low, low).real
-            rho[q, 1, 1] += np.vdot(high, high).real
-            rho[q, 0, 1] += np.vdot(high, low)
+        # the qubits of the lower half are looked at with the halves exchanged, so that neighbours in memory stay together
+        moved = piece.reshape(-1, 1 << (n - half), 1 << half).transpose(0, 2, 1)
+        for states, qubits, shift in (
+            (piece, range(half, n), 0),
+            (np.ascontiguousarray(moved).reshape(piece.shape), range(half), n - half),
+        ):
+            turned = states * -1j
+            for q in qubits:
+                low, high = _halves(states, q + shift)
+                rho[q, 0, 0] += _product(low, low)
+                rho[q, 1, 1] += _product(high, high)
+                rho[q, 0, 1] += _product(high, low) + 1j * _product(high, _halves(turned, q + shift)[0])
     rho[:, 1, 0] = rho[:, 0, 1].conj()
     return rho
+
+
+def _halves(states: States, q: int) -> tuple[Reals, Reals]:
+    """Real and imaginary parts where a qubit is 0, and where it is 1."""
+    view = states.view(np.float64).reshape(len(states), -1, 2, 2 << q)
+    return view[:, :, 0, :], view[:, :, 1, :]
+
+
+def _product(one: Reals, other: Reals) -> float:
+    """Re <one|other>."""
+    return float(np.einsum("boi,boi->", one, other))
 
 
 def bloch(rho: Matrix) -> list[float]:
@@ -87,19 +106,41 @@ def entropy(vector: Sequence[float]) -> float:
 def expectations(mixture: Mixture, probabilities: Reals) -> dict[str, float]:
     """Z of every qubit, ZZ and XX of every pair."""
     n = mixture.num_qubits
-    z = probabilities.copy()
-    kernels.walsh_hadamard(z)
     x = np.zeros(1 << n)
     for piece in mixture.pieces():
         kernels.walsh_hadamard(piece)
         x += _squares(piece)
-    x /= 1 << n
-    kernels.walsh_hadamard(x)
+    z, zz = _signed_sums(probabilities)
+    _, xx = _signed_sums(x / (1 << n))
     pairs = [(a, b) for a in range(n) for b in range(a + 1, n)]
-    result = {f"Z_q{q}": float(z[1 << q]) for q in range(n)}
-    result |= {f"ZZ_q{a}_q{b}": float(z[1 << a | 1 << b]) for a, b in pairs}
-    result |= {f"XX_q{a}_q{b}": float(x[1 << a | 1 << b]) for a, b in pairs}
+    result = {f"Z_q{q}": float(z[q]) for q in range(n)}
+    result |= {f"ZZ_q{a}_q{b}": float(zz[a, b]) for a, b in pairs}
+    result |= {f"XX_q{a}_q{b}": float(xx[a, b]) for a, b in pairs}
     return result
+
+
+def _signed_sums(values: Reals) -> tuple[Reals, Reals]:
+    """Sum of a distribution with the sign of each bit, and with that of each pair of bits: shapes (n,) and (n, n)."""
+    n = values.size.bit_length() - 1
+    half = n // 2
+    table = values.reshape(1 << (n - half), 1 << half)  # upper bits by lower bits
+    lower, upper = _signs(half), _signs(n - half)
+    along_lower: Reals = table.sum(axis=0)
+    along_upper: Reals = table.sum(axis=1)
+    single: Reals = np.concatenate([along_lower @ lower, along_upper @ upper])
+    double = np.empty((n, n))
+    double[:half, :half] = lower.T @ (along_lower[:, None] * lower)
+    double[half:, half:] = upper.T @ (along_upper[:, None] * upper)
+    double[:half, half:] = (table @ lower).T @ upper
+    double[half:, :half] = double[:half, half:].T
+    return single, double
+
+
+@lru_cache(maxsize=16)
+def _signs(bits: int) -> Reals:
+    """(-1)^bit of every number: shape (2^bits, bits)."""
+    ones = np.arange(1 << bits)[:, None] >> np.arange(bits) & 1
+    return np.where(ones, -1.0, 1.0)
 
 
 def observable(mixture: Mixture, wanted: circuit.Observable) -> float:

@@ -17,14 +17,14 @@ from qmesh_analyzer.domain.kernels import Reals, States
 MAX_QUBITS = 22
 AER_FROM = 19  # measured: below it the kernels are faster than Aer
 
-_IDLE = frozenset(
+IDLE = frozenset(
     {
         circuit.OPERATION_KIND_BARRIER,
         circuit.OPERATION_KIND_DELAY,
         circuit.OPERATION_KIND_DISTILLATION,
     }
 )
-_SWAPS = frozenset({circuit.OPERATION_KIND_TELEPORT, circuit.OPERATION_KIND_SWAP})
+SWAPS = frozenset({circuit.OPERATION_KIND_TELEPORT, circuit.OPERATION_KIND_SWAP})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ class Ideal:
         bits: value in every branch of each version that a mid-circuit operation writes.
         dynamic: whether outcomes or conditions leave no single state.
         terminal: qubit that each terminal version is read from.
+        method: how it was computed: "statevector", "branches" or "aer".
     """
 
     states: States
@@ -44,6 +45,7 @@ class Ideal:
     bits: dict[int, Column]
     dynamic: bool
     terminal: dict[int, int]
+    method: str = "branches"
 
     @property
     def pure(self) -> States | None:
@@ -63,18 +65,20 @@ def ideal_of(form: circuit.Circuit) -> Ideal:
         )
     if any(max(op.qubits, default=0) >= form.num_qubits for op in form.operations):
         raise AnalysisError("INVALID_ARGUMENT", "an operation names a qubit that the circuit does not have")
-    dynamic = any(_collapses(op) or op.HasField("condition") for op in form.operations)
+    dynamic = any(collapses(op) or op.HasField("condition") for op in form.operations)
     terminal = {op.writes[0].version: op.qubits[0] for op in form.operations if op.terminal and op.writes}
     if not dynamic and form.num_qubits >= AER_FROM:
-        return Ideal(simulate(form), np.ones(1), {}, dynamic=False, terminal=terminal)
+        return Ideal(simulate(form), np.ones(1), {}, dynamic=False, terminal=terminal, method="aer")
     branches = Branches(form.num_qubits, form.global_phase.value)
     for operation in form.operations:
-        if operation.kind not in _IDLE and not operation.terminal:
+        if operation.kind not in IDLE and not operation.terminal:
             _step(branches, operation)
-    return Ideal(branches.states, branches.weights, branches.bits, dynamic, terminal)
+    method = "branches" if dynamic else "statevector"
+    return Ideal(branches.states, branches.weights, branches.bits, dynamic, terminal, method)
 
 
-def _collapses(operation: circuit.Operation) -> bool:
+def collapses(operation: circuit.Operation) -> bool:
+    """Whether an operation leaves more than one history."""
     if operation.kind == circuit.OPERATION_KIND_SYNDROME:
         return len(operation.qubits) > 1
     return operation.kind == circuit.OPERATION_KIND_RESET or (
@@ -87,7 +91,7 @@ def _step(branches: Branches, operation: circuit.Operation) -> None:
     qubits = list(operation.qubits)
     if operation.kind == circuit.OPERATION_KIND_GATE:
         branches.apply(unitary_of(operation), qubits, active)
-    elif operation.kind in _SWAPS:
+    elif operation.kind in SWAPS:
         branches.apply(SWAP, qubits, active)
     elif operation.kind == circuit.OPERATION_KIND_MEASURE:
         branches.measure(qubits[0], operation.writes, active)

@@ -23,18 +23,22 @@ def apply(states: States, matrix: Matrix, qubits: Sequence[int]) -> None:
 
     Rows of the matrix that are rows of the identity cost nothing, so a controlled gate touches only what it changes.
     """
-    n = width(states)
-    tensor = states.reshape((len(states),) + (2,) * n)
+    shape, axes, above = [len(states)], {}, width(states)
+    for qubit in sorted(qubits, reverse=True):  # as few axes as there can be: each costs time
+        shape += [1 << above - qubit - 1, 2]
+        axes[qubit] = len(shape) - 1
+        above = qubit
+    tensor = states.reshape([*shape, 1 << above])
     views = []
     for pattern in range(1 << len(qubits)):
-        index: list[slice | int] = [slice(None)] * (n + 1)
+        index: list[slice | int] = [slice(None)] * tensor.ndim
         for place, qubit in enumerate(qubits):
-            index[n - qubit] = pattern >> place & 1
+            index[axes[qubit]] = pattern >> place & 1
         views.append(tensor[tuple(index)])
     fresh = {}
     for row, terms in _terms(matrix.tobytes(), len(views)):
         (column, weight), *rest = terms
-        total = views[column] * weight
+        total = views[column].copy() if weight == 1 else views[column] * weight
         for column, weight in rest:
             total += views[column] * weight
         fresh[row] = total

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import comb
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,24 @@ _TERMS = 160  # a mean of 40 exceeds it with less than 1e-40
 
 Bits = NDArray[np.bool_]
 Integers = NDArray[np.int64]
+
+
+class Exact(Protocol):
+    """An exact distribution of classical bits."""
+
+    size: int
+
+    def probabilities(self) -> Reals:
+        """Probability of every outcome of the support."""
+        ...
+
+    def mapping(self) -> dict[str, float]:
+        """Probability by bit string, keyed and sorted as counts are."""
+        ...
+
+    def of(self, counts: Mapping[str, int]) -> Reals:
+        """Probability of each counted bit string; 0 outside of the support."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +153,7 @@ def _partition(rows: Bits) -> list[tuple[bytes, Integers]]:
     return [(key.tobytes(), members) for key, members in zip(distinct, np.split(order, ends), strict=True)]
 
 
-def hellinger(counts: Mapping[str, int], exact: Outcomes) -> tuple[float, float]:
+def hellinger(counts: Mapping[str, int], exact: Exact) -> tuple[float, float]:
     """Hellinger fidelity of counts to the exact distribution, and its expected value under sampling noise alone.
 
     Returns:

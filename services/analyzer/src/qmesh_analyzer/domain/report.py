@@ -11,14 +11,18 @@ from numpy.typing import NDArray
 
 from qmesh.analyzer.v1 import analyzer_pb2 as analysis
 from qmesh.circuit.v1 import circuit_pb2 as circuit
+from qmesh.fabric.v1 import state_pb2 as state
 from qmesh_analyzer.domain import executed as runs
-from qmesh_analyzer.domain import fields
+from qmesh_analyzer.domain import fields, generators
+from qmesh_analyzer.domain.affine import AffineOutcomes
+from qmesh_analyzer.domain.clifford import CliffordIdeal, clifford_ideal
 from qmesh_analyzer.domain.conditions import Column
 from qmesh_analyzer.domain.errors import AnalysisError
 from qmesh_analyzer.domain.fields import Mixture
-from qmesh_analyzer.domain.ideal import Ideal, ideal_of
+from qmesh_analyzer.domain.ideal import MAX_QUBITS, Ideal, ideal_of
 from qmesh_analyzer.domain.kernels import Reals
-from qmesh_analyzer.domain.outcomes import Outcomes, hellinger
+from qmesh_analyzer.domain.outcomes import Exact, Outcomes, hellinger
+from qmesh_analyzer.domain.tableaux import overlaps, recorded_symbols
 
 Document = dict[str, Any]
 """Values as JSON has them."""
@@ -28,6 +32,7 @@ LISTED_OUTCOMES = 1 << FULL_STATE_QUBITS
 NO_PURE_STATE = "NO_PURE_STATE"
 _TARGET = "ideal pre-measurement state of the submitted circuit"
 _TOO_WIDE = f"TOO_WIDE: above {FULL_STATE_QUBITS} qubits only top_basis_states are listed"
+_TOO_WIDE_GENERATORS = f"TOO_WIDE: above {FULL_STATE_QUBITS} qubits see stabilizer_generators"
 _OF_AMPLITUDES = ("statevector", "entanglement_entropy", "top_basis_states")
 _OF_IDEAL = (
     "probabilities",
@@ -80,13 +85,108 @@ class Report:
             "predicted_fidelity": self._header.predicted_fidelity,
             "method": None,
         }
-        ideal = self._try(_OF_IDEAL, lambda: ideal_of(self._form))
-        if ideal is not None:
-            self._states(ideal)
-            self._distribution(ideal)
-        self._compare(ideal)
+        clifford = clifford_ideal(self._form) if self._by_generators() else None
+        if clifford is not None:
+            self._from_generators(clifford)
+        else:
+            self._from_amplitudes()
         self._document["reasons"] = self._reasons
         return self._document
+
+    def _by_generators(self) -> bool:
+        """Whether a Clifford circuit is followed by generators: where amplitudes would not be listed anyway."""
+        n = self._form.num_qubits
+        tableaux = all(ref.executor == state.EXECUTOR_KIND_STABILIZER for ref in self._header.rows)
+        return n > FULL_STATE_QUBITS and (n > MAX_QUBITS or tableaux)
+
+    def _from_amplitudes(self) -> None:
+        ideal = self._try(_OF_IDEAL, lambda: ideal_of(self._form))
+        self._document["ideal_method"] = None if ideal is None else ideal.method
+        if ideal is not None:
+            self._states(ideal)
+            self._distribution(lambda: Outcomes(self._form, ideal))
+        self._compare(ideal)
+
+    def _from_generators(self, ideal: CliffordIdeal) -> None:
+        self._document["ideal_method"] = "stabilizer"
+        pure, n = ideal.state, self._form.num_qubits
+        found, vectors = self._moments(
+            generators.IdealMoments(pure), lambda letters: generators.ideal_expectation(pure, letters)
+        )
+        self._document |= found
+        self._null(_TOO_WIDE, "probabilities")
+        if ideal.dynamic:
+            self._null(NO_PURE_STATE, *_OF_AMPLITUDES)
+        else:
+            self._null(_TOO_WIDE_GENERATORS, "statevector")
+            self._document["stabilizer_generators"] = generators.strings(pure)
+            self._document["top_basis_states"] = generators.top_states(pure)
+            self._document["entanglement_entropy"] = {
+                f"q{q}|rest": fields.entropy(vectors[q].tolist()) for q in range(n)
+            }
+        self._distribution(lambda: AffineOutcomes(self._form, ideal.bits))
+        self._compare_generators(ideal)
+
+    def _moments(
+        self,
+        moments: generators.IdealMoments | generators.ExecutedMoments,
+        expectation: Callable[[str], float],
+    ) -> tuple[dict[str, object], NDArray[np.float64]]:
+        """The fields that ideal and executed states both have, and the Bloch vectors."""
+        vectors, n = moments.singles(), self._form.num_qubits
+        zz = xx = None
+        if n <= generators.MAX_PAIRS_QUBITS:
+            zz, xx = moments.pairs("Z"), moments.pairs("X")
+        else:
+            self._reasons["observable_expectations.pairs"] = (
+                f"TOO_MANY_PAIRS: above {generators.MAX_PAIRS_QUBITS} qubits pairs are not listed; ask for observables"
+            )
+        expectations: dict[str, float | None] = dict(generators.named(vectors[:, 2], zz, xx))
+        for wanted in self._header.observables:
+            try:
+                generators.check_strings(wanted, n)
+                expectations[wanted.name] = sum(
+                    term.coefficient * expectation(term.paulis) for term in wanted.terms
+                )
+            except AnalysisError as error:
+                expectations[wanted.name] = None
+                self._reasons[f"observable_expectations.{wanted.name}"] = f"{error.code}: {error.message}"
+        rhos = generators.density_matrices(vectors)
+        found: dict[str, object] = {
+            "observable_expectations": expectations,
+            "reduced_density_matrices": {f"q{q}": _pairs(rho) for q, rho in enumerate(rhos)},
+            "bloch_vectors": {f"q{q}": vector for q, vector in enumerate((vectors + 0.0).tolist())},
+        }
+        return found, vectors
+
+    def _compare_generators(self, ideal: CliffordIdeal) -> None:
+        compared = ("fidelity_to_target_state", "conditional_fidelity")
+        fidelity = self._begin_fidelity()
+        executed = None
+        if self._has_rows():
+            executed = self._try(("executed",), lambda: runs.decode_tableaux(self._header, self._blobs))
+        if executed is None:
+            self._reasons |= dict.fromkeys(compared, self._reasons["executed"])
+            return
+        shots = self._header.shots
+        moments = generators.ExecutedMoments(self._form.num_qubits, executed, shots)
+        found, _ = self._moments(moments, moments.expectation)
+        histories = sum(len(part.minus) for part in executed)
+        self._document["executed"] = {"distinct_states": histories} | found
+        self._document["method"] = "stabilizer"
+
+        def compare() -> runs.Estimate:
+            known, possible = recorded_symbols(ideal.bits, ideal.recorded, self._columns(), shots)
+            return runs.mean_of(overlaps(ideal.state, executed, shots, known) * possible)
+
+        estimate = self._try(compared, compare) if ideal.dynamic else compare()
+        if estimate is None:
+            return
+        if ideal.dynamic:
+            self._reasons["fidelity_to_target_state"] = NO_PURE_STATE
+        else:
+            fidelity |= {"fidelity_to_target_state": estimate.value, "stderr": estimate.stderr}
+        self._document["conditional_fidelity"] = {"value": estimate.value, "stderr": estimate.stderr}
 
     def _measured(self) -> list[int]:
         return sorted(
@@ -143,7 +243,7 @@ class Report:
         if ideal.pure is None:
             self._null(NO_PURE_STATE, *_OF_AMPLITUDES)
             return
-        state = ideal.pure[0]
+        amplitudes = ideal.pure[0]
         self._document["entanglement_entropy"] = {
             f"q{q}|rest": fields.entropy(vector) for q, vector in enumerate(vectors)
         }
@@ -151,22 +251,22 @@ class Report:
             {
                 "basis": f"{index:0{n}b}",
                 "probability": float(weights[index]),
-                "amplitude": [float(state[index].real), float(state[index].imag)],
+                "amplitude": [float(amplitudes[index].real), float(amplitudes[index].imag)],
             }
             for index in fields.top(weights)
         ]
         if n <= FULL_STATE_QUBITS:
-            self._document["statevector"] = _pairs(state)
+            self._document["statevector"] = _pairs(amplitudes)
         else:
             self._null(_TOO_WIDE, "statevector")
 
-    def _distribution(self, ideal: Ideal) -> None:
+    def _distribution(self, outcomes: Callable[[], Exact]) -> None:
         names = ("measured_probabilities", "distribution_fidelity")
         if all(version < 0 for version in self._form.final_versions):
             self._document["measured_probabilities"] = {}
             self._null("NOTHING_MEASURED", "distribution_fidelity")
             return
-        exact = self._try(names, lambda: Outcomes(self._form, ideal))
+        exact = self._try(names, outcomes)
         if exact is None:
             return
         if exact.size <= LISTED_OUTCOMES:
@@ -183,7 +283,7 @@ class Report:
             "outcomes": exact.size,
         }
 
-    def _compare(self, ideal: Ideal | None) -> None:
+    def _begin_fidelity(self) -> dict[str, object]:
         fidelity: dict[str, object] = {
             "target_state": _TARGET,
             "fidelity_to_target_state": None,
@@ -191,8 +291,12 @@ class Report:
             "estimated_execution_fidelity": self._header.estimated_execution_fidelity,
         }
         self._document["fidelity"] = fidelity
-        compared = ("fidelity_to_target_state", "conditional_fidelity")
         self._document["conditional_fidelity"] = None
+        return fidelity
+
+    def _compare(self, ideal: Ideal | None) -> None:
+        fidelity = self._begin_fidelity()
+        compared = ("fidelity_to_target_state", "conditional_fidelity")
         executed = self._executed()
         if executed is None or ideal is None:
             reason = self._reasons["executed"] if executed is None else self._reasons["statevector"]
@@ -224,9 +328,13 @@ class Report:
             for version, bits in self._header.columns.items()
         }
 
-    def _executed(self) -> runs.Executed | None:
+    def _has_rows(self) -> bool:
         if not self._header.rows:
             self._null(f"NO_ROWS: {self._header.rows_missing_reason or 'no rows were fetched'}", "executed")
+        return bool(self._header.rows)
+
+    def _executed(self) -> runs.Executed | None:
+        if not self._has_rows():
             return None
 
         def made() -> runs.Executed:

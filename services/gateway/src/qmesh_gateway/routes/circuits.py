@@ -20,6 +20,7 @@ from qmesh.runtime.v1 import runtime_pb2 as runtime
 from qmesh_gateway.answers import JsonResponse
 from qmesh_gateway.bodies import CompileBody, SubmitBody, ValidateBody, read
 from qmesh_gateway.domain import documents
+from qmesh_gateway.domain.parameters import check_values
 from qmesh_gateway.domain.problems import ProblemError, of_diagnostics
 from qmesh_gateway.state import GatewayState, caller_of, state_of
 from qmesh_model import wire
@@ -100,7 +101,7 @@ async def submit(request: Request, who: Caller) -> JsonResponse:
         min_fidelity=body.min_fidelity,
         strategy=documents.STRATEGIES[body.strategy],
         noise=body.noise,
-        parameter_sets=_parameter_sets(body, form),
+        parameter_sets=await _parameter_sets(state, body, form),
         observables=_observables(body, form),
         priority=body.priority,
         timeout_seconds=body.timeout_s,
@@ -113,7 +114,10 @@ async def submit(request: Request, who: Caller) -> JsonResponse:
     location = f"/api/v1/jobs/{answer.job.job_id}"
     return JsonResponse(
         documents.job(answer.job, result=False)
-        | {"links": {"self": location, "events": f"{location}/events"}},
+        | {
+            "links": {"self": location, "events": f"{location}/events"},
+            "warnings": [warning.document() for warning in form.warnings],
+        },
         status_code=202,
         headers={"location": location},
     )
@@ -145,23 +149,13 @@ def _metadata(body: SubmitBody) -> bytes:
     return data
 
 
-def _parameter_sets(body: SubmitBody, form: Circuit) -> list[circuit.ParameterSet]:
+async def _parameter_sets(state: GatewayState, body: SubmitBody, form: Circuit) -> list[circuit.ParameterSet]:
     if body.parameters is not None and body.parameter_sets is not None:
         raise ProblemError(422, "INVALID_ARGUMENT", "give parameters or parameter_sets, not both")
     sets = body.parameter_sets or ([body.parameters] if body.parameters else [])
-    wanted = set(form.symbols)
-    if wanted and not sets:
-        raise ProblemError(
-            422,
-            "PARAMETERS_MISSING",
-            f"the circuit has parameters without values: {', '.join(sorted(wanted))}",
-        )
-    for number, values in enumerate(sets):
-        if set(values) != wanted:
-            odd = ", ".join(sorted(set(values) ^ wanted))
-            raise ProblemError(
-                422, "PARAMETERS_MISMATCH", f"parameter set {number} and the circuit differ in: {odd}"
-            )
+    if form.symbols or sets:
+        most = state.settings.circuits.budgets().expression_work
+        await asyncio.to_thread(check_values, form, sets, most)
     return [circuit.ParameterSet(values=values) for values in sets]
 
 

@@ -181,7 +181,7 @@ class NodeFabric:
             issued_at=time.time(),
             listen_addrs=self._advertised,
             state_transfer=True,
-            executors=["ensemble"],
+            executors=["ensemble", "stabilizer"],
             name=described.name,
             software=SOFTWARE,
             readout_fidelity=described.readout_fidelity,

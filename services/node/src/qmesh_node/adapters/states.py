@@ -14,9 +14,10 @@ from qmesh_fabric.errors import FabricError, PeerGone, RemoteError
 from qmesh_fabric.host import Host
 from qmesh_fabric.state import pull
 from qmesh_node.domain.admission import bytes_of, dtype_of
-from qmesh_node.domain.ensemble import Ensemble
+from qmesh_node.domain.ensemble import Ensemble, RowOfShot
 from qmesh_node.domain.errors import RejectedError, StaleClaimError
 from qmesh_node.domain.store import Key, VersionStore, key_of
+from qmesh_node.domain.tableau import Part, Tableau, unpacked
 from qmesh_node.domain.token import TokenChecker
 
 log = structlog.get_logger()
@@ -30,11 +31,11 @@ class PulledStates:
     def __init__(self, host: Host) -> None:
         """Takes the host."""
         self._host = host
-        self._running: dict[tuple[Key, bytes], tuple[trio.Event, list[Ensemble]]] = {}
+        self._running: dict[tuple[Key, bytes], tuple[trio.Event, list[Part]]] = {}
 
     async def pull(
         self, ref: state.ComponentRef, addresses: Sequence[str], token: bytes, deadline: float
-    ) -> Ensemble:
+    ) -> Part:
         """The version that a reference names."""
         key = (key_of(ref.id), ref.digest)  # equal states of different versions have equal digests
         known = self._running.get(key)
@@ -42,39 +43,54 @@ class PulledStates:
             await known[0].wait()
             if known[1]:
                 return known[1][0]
-        entry: tuple[trio.Event, list[Ensemble]] = (trio.Event(), [])
+        entry: tuple[trio.Event, list[Part]] = (trio.Event(), [])
         self._running[key] = entry
         try:
             with trio.fail_after(max(0.1, deadline - time.time())):
                 _, data, rows_bytes = await pull(self._host, ref, addresses, token=token, limit=ref.bytes)
-            ensemble = ensemble_of(ref, data, rows_bytes)
-            entry[1].append(ensemble)
+            component = component_of(ref, data, rows_bytes)
+            entry[1].append(component)
         except (PeerGone, RemoteError, LookupError, trio.TooSlowError) as error:
             log.warning("an input could not be pulled", holder=ref.holder, error=repr(error))
             raise LookupError(ref.holder) from None
         finally:
             entry[0].set()
             self._running.pop(key, None)
-        return ensemble
+        return component
 
 
-def ensemble_of(ref: state.ComponentRef, data: bytearray, rows_bytes: int) -> Ensemble:
-    """The ensemble that a version's bytes are; a holder may lie, so that nothing of them is believed.
+def component_of(ref: state.ComponentRef, data: bytearray, rows_bytes: int) -> Part:
+    """The component that a version's bytes are; a holder may lie, so that nothing of them is believed.
 
     Raises:
         LookupError: they are not what the reference says, or no normalised states.
     """
-    dtype = np.dtype(dtype_of(ref.precision))
-    if rows_bytes != dtype.itemsize * ref.rows << len(ref.wires) or len(data) != bytes_of(ref):
+    if rows_bytes != bytes_of(ref) - 4 * ref.shots.count or len(data) != bytes_of(ref):
         raise LookupError(f"{ref.holder} sent another size")
+    if ref.executor == state.EXECUTOR_KIND_STABILIZER:
+        return _tableau_of(ref, data, rows_bytes)
+    dtype = np.dtype(dtype_of(ref.precision))
     states = np.frombuffer(data, dtype=dtype, count=rows_bytes // dtype.itemsize).reshape(int(ref.rows), -1)
-    rows = np.frombuffer(data, dtype=np.uint32, offset=rows_bytes)
-    if int(rows.max()) >= ref.rows:
-        raise LookupError(f"{ref.holder} sent rows that are not there")
+    rows = _rows_of(ref, data, rows_bytes)
     norms = np.sum(states.real**2 + states.imag**2, axis=1, dtype=np.float64)
     if not (np.abs(norms - 1) < _NORM_TOLERANCE).all():  # also when a number is not finite
         raise LookupError(f"{ref.holder} sent states that are not normalised")
     return Ensemble(tuple(ref.wires), states, rows, shared=True)
+
+
+def _tableau_of(ref: state.ComponentRef, data: bytearray, rows_bytes: int) -> Tableau:
+    bits = np.frombuffer(data, dtype=np.uint8, count=rows_bytes)
+    try:
+        return unpacked(tuple(ref.wires), int(ref.rows), bits, _rows_of(ref, data, rows_bytes))
+    except ValueError:
+        raise LookupError(f"{ref.holder} sent no stabilizer state") from None
+
+
+def _rows_of(ref: state.ComponentRef, data: bytearray, rows_bytes: int) -> RowOfShot:
+    rows = np.frombuffer(data[rows_bytes:], dtype=np.uint32)
+    if int(rows.max()) >= ref.rows:
+        raise LookupError(f"{ref.holder} sent rows that are not there")
+    return rows
 
 
 class OpenedStates:
@@ -107,4 +123,4 @@ class OpenedStates:
             raise FabricError("NOT_FOUND", "this version is not here")
         if request.digest and request.digest != version.ref.digest:
             raise FabricError("DIGEST_MISMATCH", "this version has another digest here")
-        return version.ref, [version.ensemble.states.data, version.ensemble.row_of_shot.data]
+        return version.ref, version.component.parts()

@@ -12,6 +12,7 @@ import numpy as np
 from qmesh.fabric.v1 import gate_pb2 as gate
 from qmesh.fabric.v1 import state_pb2 as state
 from qmesh_node.domain.errors import DeadlineError, ExhaustedError, InvalidBlockError, RejectedError
+from qmesh_node.domain.tableau import packed_bytes
 from qmesh_node.domain.token import TokenChecker
 
 LONGEST_KEPT_SECONDS = 24 * 3600.0
@@ -79,8 +80,6 @@ class Admission:
             raise InvalidBlockError(f"{len(request.operations)} operations are too many for one block")
         if not all(math.isfinite(x) for x in (request.deadline, request.keep_until, request.min_fidelity)):
             raise InvalidBlockError("a time or the least fidelity is not finite")
-        if request.executor == state.EXECUTOR_KIND_STABILIZER:
-            raise RejectedError("this node has no stabilizer executor")
         if not request.execution_id or not request.job_id:
             raise InvalidBlockError("the block names no execution or no job")
 
@@ -109,7 +108,7 @@ class Admission:
             raise InvalidBlockError("an input is of another job, other shots or another precision")
         if not ref.wires or len(set(ref.wires)) != len(ref.wires) or not ref.digest or not ref.rows:
             raise InvalidBlockError("an input names no wires, rows or digest, or one wire twice")
-        if len(ref.wires) > self._limits.dense_qubits:
+        if ref.executor != state.EXECUTOR_KIND_STABILIZER and len(ref.wires) > self._limits.dense_qubits:
             raise ExhaustedError(
                 f"an input of {len(ref.wires)} qubits is above this node's dense limit of {self._limits.dense_qubits}"
             )
@@ -124,6 +123,8 @@ def dtype_of(precision: state.Precision.ValueType) -> type[np.complexfloating]:
 
 def bytes_of(ref: state.ComponentRef) -> int:
     """Size that a version's wires, rows and shots ask for."""
+    if ref.executor == state.EXECUTOR_KIND_STABILIZER:
+        return packed_bytes(len(ref.wires), ref.rows) + 4 * ref.shots.count
     return (np.dtype(dtype_of(ref.precision)).itemsize * ref.rows << len(ref.wires)) + 4 * ref.shots.count
 
 

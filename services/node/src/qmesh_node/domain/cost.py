@@ -6,27 +6,31 @@ from collections.abc import Sequence
 
 from qmesh.circuit.v1 import circuit_pb2 as circuit
 from qmesh.fabric.v1 import gate_pb2 as gate
-from qmesh_node.domain.ensemble import Ensemble
+from qmesh.fabric.v1 import state_pb2 as state
+from qmesh_node.domain.tableau import Part, Tableau
 
 _SMALL = 1 << 14  # amplitudes that change in the time that a thread costs
 _CALL = 64  # one operation on nothing, in amplitudes
 _DRAW = 2  # one draw of one shot, in amplitudes
+_GENERATOR = 4  # one operation on one generator, in amplitudes
 _COLLAPSING = frozenset(
     [circuit.OPERATION_KIND_MEASURE, circuit.OPERATION_KIND_RESET, circuit.OPERATION_KIND_SYNDROME]
 )
 
 
-def is_small(request: gate.ExecuteRequest, inputs: Sequence[Ensemble]) -> bool:
+def is_small(request: gate.ExecuteRequest, inputs: Sequence[Part]) -> bool:
     """Whether a thread would cost more than the work."""
     return amplitudes_of(request, inputs) <= _SMALL
 
 
-def amplitudes_of(request: gate.ExecuteRequest, inputs: Sequence[Ensemble]) -> int:
+def amplitudes_of(request: gate.ExecuteRequest, inputs: Sequence[Part]) -> int:
     """Amplitudes that a block changes, at worst; noise makes a row of every shot."""
     widths = [len(e.wires) for e in inputs] + [len(output.wires) for output in request.outputs]
     qubits = max(widths or [len(request.fresh_wires)])
     rows, shots = max([e.rows for e in inputs], default=1), request.shots.count
     collapses = sum(not o.terminal and o.kind in _COLLAPSING for o in request.operations)
     reads = sum(len(o.writes) for o in request.operations)
+    if request.executor == state.EXECUTOR_KIND_STABILIZER and all(isinstance(e, Tableau) for e in inputs):
+        return len(request.operations) * (_CALL + _GENERATOR * qubits) + reads * (qubits**2 + shots * _DRAW)
     rows = shots if request.HasField("noise") else min(shots, rows << min(collapses, 20))
     return len(request.operations) * (_CALL + (rows << min(qubits, 30))) + reads * shots * _DRAW

@@ -12,16 +12,18 @@ from numpy.typing import NDArray
 from qmesh.circuit.v1 import circuit_pb2 as circuit
 from qmesh.fabric.v1 import gate_pb2 as gate
 from qmesh_model.randomness import CERTAIN, Purpose
-from qmesh_node.domain import kernels, noise, readout
+from qmesh_node.domain import kernels, noise
 from qmesh_node.domain.admission import dtype_of
 from qmesh_node.domain.bits import Column, Columns
 from qmesh_node.domain.block import Block, check
 from qmesh_node.domain.components import Components
-from qmesh_node.domain.ensemble import Ensemble
 from qmesh_node.domain.errors import DeadlineError, InvalidBlockError
+from qmesh_node.domain.idling import let_decay
+from qmesh_node.domain.links import Strikes
 from qmesh_node.domain.memory import Workspace
 from qmesh_node.domain.randomness import outcomes
 from qmesh_node.domain.syndrome import CODES, Code, decoder
+from qmesh_node.domain.tableau import Part
 from qmesh_node.domain.tally import FragmentTally
 
 _X = kernels.gate_matrix("x", ())
@@ -29,11 +31,12 @@ _X = kernels.gate_matrix("x", ())
 
 @dataclass(slots=True)
 class Execution:
-    """What a block made."""
+    """What a block made; `stabilizer`: every component was a stabilizer state to its end."""
 
-    ensembles: list[Ensemble]
+    components: list[Part]
     columns: dict[int, Column]
     fragments: list[FragmentTally]
+    stabilizer: bool = False
 
 
 class Executor:
@@ -42,7 +45,7 @@ class Executor:
     def __init__(
         self,
         block: Block,
-        inputs: Sequence[Ensemble],
+        inputs: Sequence[Part],
         columns: Mapping[int, Column],
         recorded: Mapping[int, Column],
         workspace: Workspace,
@@ -60,12 +63,12 @@ class Executor:
         self._shots = block.draws.shots
         self._columns = Columns(columns, recorded, self._shots)
         self._tallies = [FragmentTally(shots=self._shots) for _ in block.fragments]
-        self._components = Components(workspace, dense_limit)
+        self._components = Components(workspace, dense_limit, dtype_of(block.precision))
         self.abandoned = False
-        for ensemble in inputs:
-            self._components.add(ensemble)
+        for component in inputs:
+            self._components.add(component)
         for wire in block.fresh_wires:
-            self._components.begin(wire, self._shots, dtype_of(block.precision))
+            self._components.begin(wire, self._shots, stabilizer=block.stabilizer)
 
     def run(self) -> Execution:
         """Executes all operations.
@@ -78,13 +81,23 @@ class Executor:
         terminal: list[gate.NodeOperation] = []
         for operation in self._block.operations:
             tally = self._begin(operation)
+            strikes = self._suffer(operation, tally)
             if operation.terminal:
                 terminal.append(operation)
             else:
                 self._apply(operation, tally)
+            if strikes is not None:
+                strikes.after(self._components)
             tally.finished_at = time.time()
+            self._note_settled()
         self._readout(terminal)
-        return Execution(self._outputs(), self._columns.written, self._tallies)
+        outputs = self._outputs()
+        self._note_settled()
+        return Execution(outputs, self._columns.written, self._tallies, self._components.stabilizer)
+
+    def _note_settled(self) -> None:
+        for number in self._components.settled():
+            self._tallies[number].finished_at = time.time()
 
     def _begin(self, operation: gate.NodeOperation) -> FragmentTally:
         now = time.time()
@@ -94,6 +107,18 @@ class Executor:
         tally.started_at = tally.started_at or now
         tally.qubits = max(tally.qubits, len(operation.wires))
         return tally
+
+    def _suffer(self, operation: gate.NodeOperation, tally: FragmentTally) -> Strikes | None:
+        """What waiting and pairs do to the wires before an operation; what the pairs still do after it."""
+        if self._block.profile is None:
+            return None
+        if operation.idle_ns:
+            let_decay(self._components, self._draws, operation, tally)
+        if not operation.struck:
+            return None
+        strikes = Strikes(operation, self._draws, tally)
+        strikes.before(self._components)
+        return strikes
 
     def _apply(self, operation: gate.NodeOperation, tally: FragmentTally) -> None:
         active = self._columns.active(operation)
@@ -113,9 +138,8 @@ class Executor:
             )  # the plan has exchanged the wires: only errors happen here
 
     def _gate(self, operation: gate.NodeOperation, active: Column | None, tally: FragmentTally) -> None:
-        component = self._components.of(operation.wires)
         matrix = kernels.gate_matrix(operation.name, tuple(operation.parameters))
-        self._components.apply(component, operation.wires, matrix, active)
+        self._components.apply(operation.wires, matrix, active, operation.fragment)
         self._gate_error(operation, active, tally)
 
     def _gate_error(self, operation: gate.NodeOperation, active: Column | None, tally: FragmentTally) -> None:
@@ -158,20 +182,20 @@ class Executor:
     def _measure(self, operation: gate.NodeOperation, active: Column | None, tally: FragmentTally) -> None:
         wire = operation.wires[0]
         flips = self._flips(operation)
-        zero = self._components.zero_probability(wire)
+        zero = self._components.zero_probability((wire,))
         bits = self._outcome(operation, Purpose.MEASURE, zero, active, flips)
-        self._components.collapse(wire, bits, active)
+        self._components.collapse((wire,), bits, active)
         tally.note_read(flips, active)
         self._columns.write(operation.writes[0], _flipped(bits, flips), active)
 
     def _reset(self, operation: gate.NodeOperation, active: Column | None) -> None:
         wire = operation.wires[0]
-        zero = self._components.zero_probability(wire)
+        zero = self._components.zero_probability((wire,))
         bits = outcomes(self._draws.uniforms(operation.index, Purpose.RESET), zero)
-        self._components.collapse(wire, bits, active)
+        self._components.collapse((wire,), bits, active)
         ones = bits if active is None else bits & active
         if ones.any():
-            self._components.apply(self._components.find(wire), (wire,), _X, ones)
+            self._components.apply((wire,), _X, ones)
 
     def _syndrome(self, operation: gate.NodeOperation, active: Column | None, tally: FragmentTally) -> None:
         code = CODES[len(operation.wires)]
@@ -207,9 +231,9 @@ class Executor:
         """Measures one stabiliser; returns the bits as they were read, 1 for the eigenvalue -1."""
         pauli = code.stabilizers[number]
         flips = self._flips(operation, number)
-        zero = self._components.pauli_zero_probability(operation.wires, pauli)
+        zero = self._components.zero_probability(operation.wires, pauli)
         bits = self._outcome(operation, Purpose.SYNDROME, zero, active, flips, number)
-        self._components.collapse_pauli(operation.wires, pauli, bits, active)
+        self._components.collapse(operation.wires, bits, active, pauli)
         if flips is not None:
             tally.note_errors(flips if active is None else flips & active)
         read = _flipped(bits, flips)
@@ -232,7 +256,7 @@ class Executor:
             component = self._components.find(group[0].wires[0])
             wires = [operation.wires[0] for operation in group]
             uniforms = [self._draws.uniforms(o.index, Purpose.MEASURE) for o in group]
-            for operation, bits in zip(group, readout.read(component, wires, uniforms), strict=True):
+            for operation, bits in zip(group, component.read(wires, uniforms), strict=True):
                 tally = self._tallies[operation.fragment]
                 flips = self._flips(operation)
                 recorded = self._columns.recorded(operation.writes, 0)
@@ -241,15 +265,15 @@ class Executor:
                 tally.note_read(flips, None)
                 tally.finished_at = time.time()
 
-    def _outputs(self) -> list[Ensemble]:
-        result = []
+    def _outputs(self) -> list[Part]:
+        result: list[Part] = []
         for output in self._block.outputs:
-            ensemble = self._components.made(output.wires)
-            if ensemble is None:
+            component = self._components.made(output.wires)
+            if component is None:
                 raise InvalidBlockError(
                     f"component {output.component} should cover wires {sorted(output.wires)}, the block made none such"
                 )
-            result.append(ensemble)
+            result.append(component)
         return result
 
 

@@ -1,4 +1,4 @@
-"""Elementwise kernels that apply a gate to rows of amplitudes in place.
+"""What is done to rows of amplitudes in place: gates, measurements of a wire or of a Pauli product, Pauli errors.
 
 Amplitudes are `states[R, 2^n]`, little-endian: wire at position 0 is the least significant bit of the index.
 No BLAS is used, so that one operation gives the same bytes wherever it runs on one CPU family.
@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qmesh_model import gates
-
-States = NDArray[np.complexfloating]
-Matrix = tuple[tuple[complex, ...], ...]
+from qmesh_node.domain.forms import Matrix
+from qmesh_node.domain.sweeps import Run, States
 
 
 @lru_cache(maxsize=4096)
@@ -42,46 +41,14 @@ def _slices(states: States, positions: tuple[int, ...]) -> list[States]:
     return result
 
 
-def apply_matrix(states: States, positions: tuple[int, ...], matrix: Matrix) -> None:
-    """Applies a 2^k x 2^k matrix to the wires at the given positions of every row, in place.
-
-    Rows of the matrix that are identity rows cost nothing; diagonal and permutation gates therefore touch only
-    what they change.
-    """
-    size = len(matrix)
-    moving = [i for i in range(size) if any(matrix[i][j] != (1.0 if i == j else 0.0) for j in range(size))]
-    if not moving:
-        return
-    slices = _slices(states, positions)
-    sources = {j for i in moving for j in range(size) if matrix[i][j] != 0 and j != i and j in moving}
-    kept = {j: slices[j].copy() for j in sources}
-    for i in moving:
-        target = slices[i]
-        diagonal = matrix[i][i]
-        others = [(j, matrix[i][j]) for j in range(size) if j != i and matrix[i][j] != 0]
-        if diagonal == 0 and others:
-            j, factor = others.pop(0)
-            source = kept[j] if j in kept else slices[j]
-            if factor == 1:
-                target[...] = source
-            else:
-                np.multiply(source, factor, out=target)
-        elif diagonal != 1:
-            np.multiply(target, diagonal, out=target)
-        for j, factor in others:
-            target += factor * (kept[j] if j in kept else slices[j])
-
-
-def apply_to_rows(
-    states: States, positions: tuple[int, ...], matrix: Matrix, rows: NDArray[np.intp] | None
+def apply_matrix(
+    states: States, positions: Sequence[int], matrix: Matrix, rows: NDArray[np.intp] | None = None
 ) -> None:
-    """Applies a matrix to some rows only; None means all."""
-    if rows is None or len(rows) == len(states):
-        apply_matrix(states, positions, matrix)
-    elif len(rows):
-        part = states[rows]
-        apply_matrix(part, positions, matrix)
-        states[rows] = part
+    """Applies a 2^k x 2^k matrix to the wires at the given positions of some rows (None: all), in place."""
+    if rows is None or len(rows):
+        run = Run()
+        run.add(matrix, positions)
+        run.apply(states, rows)
 
 
 def zero_probability(states: States, position: int) -> NDArray[np.float64]:
@@ -95,6 +62,19 @@ def _norms(part: States) -> NDArray[np.float64]:
     flat = part.reshape(part.shape[0], -1)
     total: NDArray[np.float64] = np.sum(flat.real**2 + flat.imag**2, axis=1, dtype=np.float64)
     return total
+
+
+def damp(states: States, position: int, damping: float) -> None:
+    """What amplitude damping does to rows that have not relaxed: |1> fades, and rows are normalised. In place.
+
+    Args:
+        states: shape (R, 2^n).
+        position: the wire.
+        damping: probability that |1> would have relaxed.
+    """
+    ones = 1.0 - zero_probability(states, position)
+    _slices(states, (position,))[1][...] *= np.sqrt(1.0 - damping)
+    states *= (1.0 / np.sqrt(1.0 - damping * ones)).astype(states.real.dtype)[:, None]
 
 
 def project(states: States, position: int, bits: NDArray[np.bool_]) -> None:
@@ -139,7 +119,7 @@ def project_pauli(
 def apply_pauli(states: States, position: int, letter: int, rows: NDArray[np.intp]) -> None:
     """Applies X (1), Y (2) or Z (3) to some rows, in place; 0 does nothing."""
     if letter:
-        apply_to_rows(states, (position,), _PAULIS[letter], rows)
+        apply_matrix(states, (position,), _PAULIS[letter], rows)
 
 
 _PAULIS: tuple[Matrix, ...] = (

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qmesh.fabric.v1 import gate_pb2 as gate
+from qmesh_model.pairs import PauliWeights
 from qmesh_node.domain.randomness import Uniforms
 
 
@@ -97,3 +98,9 @@ def draw_paulis(
         hit = hit & active
     scaled = np.minimum((uniforms / error * others).astype(np.int64), others - 1) if error > 0 else 0
     return np.where(hit, scaled + 1, 0)
+
+
+def letters_of(uniforms: Uniforms, weights: PauliWeights) -> NDArray[np.int64]:
+    """Letter of the drawn error for each shot: 0 none, 1 X, 2 Y, 3 Z."""
+    edges = np.cumsum([weights.x, weights.y, weights.z])
+    return np.where(uniforms < edges[2], 1 + np.searchsorted(edges[:2], uniforms, side="right"), 0)

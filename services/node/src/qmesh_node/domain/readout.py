@@ -5,46 +5,46 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from qmesh_node.domain.ensemble import Ensemble
 from qmesh_node.domain.randomness import Uniforms, outcomes
+from qmesh_node.domain.sweeps import States
 
 
-def _marginal(ensemble: Ensemble, wires: Sequence[int]) -> NDArray[np.float64]:
-    """P over the given wires for each row, first wire most significant: shape (R, 2^m)."""
-    n = len(ensemble.wires)
-    states = ensemble.states
-    probabilities = (states.real.astype(np.float64) ** 2 + states.imag.astype(np.float64) ** 2).reshape(
-        (ensemble.rows,) + (2,) * n
-    )
+def _marginal(states: States, positions: Sequence[int]) -> NDArray[np.float64]:
+    """P over the wires at some positions for each row, the first most significant: shape (R, 2^m)."""
+    rows, n = len(states), states.shape[1].bit_length() - 1
+    real = states.view(states.real.dtype).reshape(*states.shape, 2)
+    probabilities = np.einsum("rik,rik->ri", real, real, dtype=np.float64)
     # axis of the wire at position p of a little-endian index
-    kept = [n - ensemble.position(wire) for wire in wires]
+    kept = [n - position for position in positions]
     rest = [axis for axis in range(1, n + 1) if axis not in kept]
-    ordered = probabilities.transpose([0, *kept, *rest]).reshape(ensemble.rows, 1 << len(wires), -1)
-    total: NDArray[np.float64] = ordered.sum(axis=2)
+    ordered = probabilities.reshape((rows,) + (2,) * n).transpose([0, *kept, *rest])
+    total: NDArray[np.float64] = ordered.reshape(rows, 1 << len(positions), -1).sum(axis=2)
     return total
 
 
-def read(ensemble: Ensemble, wires: Sequence[int], uniforms: Sequence[Uniforms]) -> list[NDArray[np.bool_]]:
+def read(
+    states: States, row_of_shot: NDArray[np.uint32], positions: Sequence[int], uniforms: Sequence[Uniforms]
+) -> list[NDArray[np.bool_]]:
     """Draws the bits of the wires in the given (normal-form) order for each shot.
 
     Args:
-        ensemble: the component; it is not changed and does not collapse.
-        wires: the m wires that are read.
+        states: rows of amplitudes; they do not collapse.
+        row_of_shot: row of each shot.
+        positions: positions of the m wires that are read.
         uniforms: m arrays of shape (shots,).
 
     Returns:
         m columns of shape (shots,), in the order of the wires.
     """
-    levels = [_marginal(ensemble, wires)]
+    levels = [_marginal(states, positions)]
     while levels[0].shape[1] > 1:
         finer = levels[0]
         levels.insert(0, finer[:, 0::2] + finer[:, 1::2])
-    row = ensemble.row_of_shot
-    node = np.zeros(len(row), dtype=np.int64)
+    node = np.zeros(len(row_of_shot), dtype=np.int64)
     columns = []
     for level, u in enumerate(uniforms):
-        total = levels[level][row, node]
-        zero = levels[level + 1][row, 2 * node]
+        total = levels[level][row_of_shot, node]
+        zero = levels[level + 1][row_of_shot, 2 * node]
         bits = outcomes(u, zero / total)
         node = 2 * node + bits
         columns.append(bits)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from qmesh.fabric.v1 import gate_pb2 as gate
 from qmesh.fabric.v1 import state_pb2 as state
-from qmesh_node.domain.ensemble import Ensemble
 from qmesh_node.domain.errors import StaleClaimError
 from qmesh_node.domain.memory import Memory
+from qmesh_node.domain.tableau import Part
 
 Key = tuple[str, int, int, str, int, int]
 
@@ -31,7 +31,12 @@ class Version:
     """One immutable version."""
 
     ref: state.ComponentRef
-    ensemble: Ensemble
+    component: Part
+
+    @property
+    def held(self) -> int:
+        """Bytes of memory that it takes here; a tableau is packed only when it travels."""
+        return self.component.size(len(self.component.wires), self.component.rows)
 
 
 @dataclass(slots=True)
@@ -114,8 +119,8 @@ class VersionStore:
             raise StaleClaimError("the job was released while the block ran")
         self.check_fence(claim.job_id, claim.fence)
         new = {key_of(v.ref.id): v for v in versions}
-        replaced = sum(job.versions[k].ref.bytes for k in new if k in job.versions)
-        self._memory.change(sum(v.ref.bytes for v in new.values()) - replaced, "the new versions")
+        replaced = sum(job.versions[k].held for k in new if k in job.versions)
+        self._memory.change(sum(v.held for v in new.values()) - replaced, "the new versions")
         job.versions.update(new)
         job.records[execution_id] = response
 
@@ -155,6 +160,6 @@ class VersionStore:
         for identity in identities:
             job = self._jobs.get(identity.job_id)
             version = None if job is None else job.versions.pop(key_of(identity), None)
-            freed += 0 if version is None else version.ref.bytes
+            freed += 0 if version is None else version.held
         self._memory.change(-freed, "forgotten versions")
         return freed

@@ -51,7 +51,18 @@ class Search:
                 best = walk
         if best is None:
             raise self._refusal("no assignment of qubits to nodes works out")
-        return self._improve(best) if best.pairs else best
+        return self._improve(best) if len(best.pairs) > self._least_pairs() else best
+
+    def _least_pairs(self) -> int:
+        """Pairs that no placement can do without: those that join the nodes over which the widest component is spread."""
+        wanted = max(len(component.wires) for component in self._work.components.all)
+        nodes = 0
+        for qubits in sorted((site.data_qubits for site in self._topology.sites), reverse=True):
+            if wanted <= 0:
+                break
+            wanted -= qubits
+            nodes += 1
+        return max(0, nodes - 1)
 
     def _check_services(self) -> None:
         """Names a missing service before the search meets it in some other shape."""

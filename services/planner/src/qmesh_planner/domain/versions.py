@@ -11,6 +11,39 @@ from qmesh_planner.domain.sequence import Group
 from qmesh_planner.domain.weights import Demand
 
 
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What the size of a component depends on.
+
+    Attributes:
+        qubits: its wires.
+        outcomes: distinct histories of outcomes.
+        fidelity: probability that a shot draws no error.
+        stabilizer: it is a tableau with signs for each history.
+    """
+
+    qubits: int
+    outcomes: int
+    fidelity: float
+    stabilizer: bool
+
+    def rows(self, demand: Demand) -> int:
+        """Expected distinct histories: all outcomes, and with noise the drawn errors plus 4 sigma."""
+        errors = 1
+        if demand.noise:
+            mean = demand.shots * (1 - self.fidelity)
+            errors = 1 + math.ceil(mean + 4 * math.sqrt(mean * self.fidelity))
+        return max(1, min(demand.shots, self.outcomes * errors))
+
+    def nbytes(self, demand: Demand) -> int:
+        """Bytes of the states and of the row numbers."""
+        rows = self.rows(demand)
+        states: int = demand.amplitude_bytes * rows * 2**self.qubits
+        if self.stabilizer:
+            states = 4 * self.qubits**2 + self.qubits * (1 + rows)
+        return states + 4 * demand.shots
+
+
 @dataclass(slots=True)
 class Chain:
     """The blocks that touch one component, in order."""
@@ -24,20 +57,17 @@ class Chain:
     producer: int | None = None
     collapses: int = 0
     fidelity: float = 1.0
+    stabilizer: bool = False
 
-    def rows(self, demand: Demand) -> int:
-        """Expected distinct histories: all outcomes, and with noise the drawn errors plus 4 sigma."""
+    @property
+    def size(self) -> Size:
+        """What its size depends on now."""
         outcomes: int = 2 ** min(self.collapses, 63)
-        errors = 1
-        if demand.noise:
-            mean = demand.shots * (1 - self.fidelity)
-            errors = 1 + math.ceil(mean + 4 * math.sqrt(mean * self.fidelity))
-        return max(1, min(demand.shots, outcomes * errors))
+        return Size(len(self.wires), outcomes, self.fidelity, self.stabilizer)
 
     def nbytes(self, demand: Demand) -> int:
-        """Bytes of amplitudes and of the row numbers."""
-        amplitudes: int = self.rows(demand) * 2 ** len(self.wires)
-        return demand.amplitude_bytes * amplitudes + 4 * demand.shots
+        """Bytes of the states and of the row numbers."""
+        return self.size.nbytes(demand)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +91,20 @@ class Use:
     reads: list[int] = field(default_factory=list)
     writes: list[int] = field(default_factory=list)
     peak: int = 0
+    largest: tuple[Size, ...] = ()
+    stabilizer: bool = False
+
+    def fits(self, demand: Demand, room: int) -> bool:
+        """Whether the components that are live at its peak fit for some number of shots, or fewer would not help."""
+        single = all(size.rows(demand) == 1 for size in self.largest)
+        return single or sum(size.nbytes(demand) for size in self.largest) <= room
 
 
 class Versions:
     """Walks the blocks in order and follows every component."""
 
-    def __init__(self, walk: Walk, demand: Demand) -> None:
-        """Takes the placement."""
+    def __init__(self, walk: Walk, demand: Demand, stabilizers: frozenset[int]) -> None:
+        """Takes the placement, and the components that are kept as stabilizer states."""
         self._walk = walk
         self._demand = demand
         self._work = walk.work
@@ -76,7 +113,10 @@ class Versions:
         self._merges = {
             frozenset(c.merged_from): c.number for c in self._work.components.all if c.merged_from
         }
-        self.chains = [Chain(c.number, c.wires, c.merged_from, c.final) for c in self._work.components.all]
+        self.chains = [
+            Chain(c.number, c.wires, c.merged_from, c.final, stabilizer=c.number in stabilizers)
+            for c in self._work.components.all
+        ]
         for component in self._work.components.all:
             if not component.merged_from:
                 self._of_wire[component.wires[0]] = component.number
@@ -100,13 +140,19 @@ class Versions:
                     self._apply(step.operation, group.site, parts, use, block)
                     if not task.readout:
                         changed.update(parts)
-                    use.peak = max(use.peak, sum(self.chains[c].nbytes(self._demand) for c in live))
+                    self._note(use, live)
         for component in sorted(live & changed):
             chain = self.chains[component]
             chain.version, chain.producer = len(chain.blocks) - 1, block
             use.outputs.append(self._touch(chain))
         use.fresh.sort()
         return use
+
+    def _note(self, use: Use, live: set[int]) -> None:
+        use.stabilizer |= any(self.chains[c].stabilizer for c in live)
+        peak = sum(self.chains[c].nbytes(self._demand) for c in live)
+        if peak > use.peak:
+            use.peak, use.largest = peak, tuple(self.chains[c].size for c in sorted(live))
 
     def _touch(self, chain: Chain) -> Touch:
         position = chain.version if chain.version is not None else 0

@@ -274,11 +274,11 @@ class PlanPass:
     def _build(
         self, block: planning.Block, node_id: str, token: bytes, *, recovering: bool
     ) -> gate.ExecuteRequest:
+        replayed = self._run.noise.get(block.block_id) if recovering else None
         profile = None
         if self._context.noise:
-            profile = self._run.noise.get(block.block_id) if recovering else None
-            profile = profile or noise_profile(self._context.compiled.nodes[node_id])
-        return self._requests.build(
+            profile = replayed or noise_profile(self._context.compiled.nodes[node_id])
+        request = self._requests.build(
             block,
             self._run,
             fence=self._context.fence,
@@ -287,6 +287,8 @@ class PlanPass:
             noise=profile,
             recorded=self._run.columns if recovering else self._recorded,
         )
+        request.noise_recorded = profile is not None and profile is replayed
+        return request
 
     def _timeout(self, block: planning.Block) -> float:
         remaining = self._context.deadline - time.time()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from qmesh.circuit.v1 import circuit_pb2 as circuit
+from qmesh.fabric.v1 import advert_pb2 as advert
 from qmesh.fabric.v1 import gate_pb2 as gate
 from qmesh.fabric.v1 import state_pb2 as state
 from qmesh.planner.v1 import plan_pb2 as planning
@@ -53,7 +54,10 @@ def execution_id(job_id: str, key: RunKey, plan_id: str, block_id: int, group: i
 
 
 def operations_of(
-    plan: planning.Plan, block: planning.Block, form: circuit.Circuit
+    plan: planning.Plan,
+    block: planning.Block,
+    form: circuit.Circuit,
+    memories: Mapping[str, advert.Memory] | None = None,
 ) -> tuple[list[gate.NodeOperation], list[gate.FragmentHeader]]:
     """A block's operations on wires, with bound parameters, and its fragments.
 
@@ -61,6 +65,7 @@ def operations_of(
         plan: the plan.
         block: one of its blocks.
         form: the circuit with all parameters bound.
+        memories: decay times by node; None with noise off, when waiting and pairs leave no errors.
     """
     numbers = {fragment: number for number, fragment in enumerate(block.fragments)}
     operations = []
@@ -80,6 +85,13 @@ def operations_of(
         )
         if source.HasField("condition"):
             operation.condition.CopyFrom(source.condition)
+        if memories is not None:
+            operation.struck.extend(_strike(plan.ebits[pair], step.operation) for pair in step.struck)
+            operation.idle_ns.extend(step.idle_ns)
+            if step.idle_ns:
+                waited_at = [memories[_home_before(plan, wire, step.operation)] for wire in step.wires]
+                operation.t1_seconds.extend(memory.t1_seconds for memory in waited_at)
+                operation.t2_seconds.extend(memory.t2_seconds for memory in waited_at)
         operations.append(operation)
     headers = []
     for number in block.fragments:
@@ -97,6 +109,13 @@ def operations_of(
     return operations, headers
 
 
+def _home_before(plan: planning.Plan, wire: int, operation: int) -> str:
+    """Node where a wire is at home until an operation begins."""
+    changes = [change for change in plan.homes if change.wire == wire]
+    before = [change.node_id for change in changes if change.from_operation < operation]
+    return before[-1] if before else changes[0].node_id
+
+
 def ebit_use(pair: planning.PlannedEbit) -> gate.EbitUse:
     """A planned pair as the executing node records it."""
     return gate.EbitUse(
@@ -109,7 +128,20 @@ def ebit_use(pair: planning.PlannedEbit) -> gate.EbitUse:
         used_ns=pair.used_ns,
         wire=pair.wire,
         kind=pair.kind,
+        error_x=pair.error_x,
+        error_y=pair.error_y,
+        error_z=pair.error_z,
+        operation=pair.operation,
+        draw=pair.draw,
     )
+
+
+def _strike(pair: planning.PlannedEbit, operation: int) -> gate.EbitUse:
+    """A pair whose error acts at an operation; a cat copy that serves no gate there has become the wire."""
+    use = ebit_use(pair)
+    if pair.kind == "cat" and operation not in pair.packet:
+        use.kind = "kept"
+    return use
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +160,15 @@ class JobFrame:
 class BlockRequests:
     """Requests of one plan for one parameter set; the part that never changes is built once."""
 
-    def __init__(self, frame: JobFrame, plan: planning.Plan, form: circuit.Circuit) -> None:
-        """Takes the plan and the circuit with the set's parameters bound."""
+    def __init__(
+        self,
+        frame: JobFrame,
+        plan: planning.Plan,
+        form: circuit.Circuit,
+        memories: Mapping[str, advert.Memory] | None,
+    ) -> None:
+        """Takes the plan, the circuit with the set's parameters bound, and decay times by node; None: noise off."""
+        self._memories = memories
         self._frame = frame
         self._plan = plan
         self._form = form
@@ -158,7 +197,7 @@ class BlockRequests:
             recorded: columns to project on, by version.
         """
         if block.block_id not in self._static:
-            self._static[block.block_id] = operations_of(self._plan, block, self._form)
+            self._static[block.block_id] = operations_of(self._plan, block, self._form, self._memories)
         operations, fragments = self._static[block.block_id]
         frame, key = self._frame, run.key
         request = gate.ExecuteRequest(

@@ -1,0 +1,3 @@
+openqasm 3.0;
+qubit q;
+h q;

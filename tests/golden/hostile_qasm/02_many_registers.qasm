@@ -1,0 +1,12 @@
+OPENQASM 3.0;
+qubit[100] q0;
+qubit[100] q1;
+qubit[100] q2;
+qubit[100] q3;
+qubit[100] q4;
+qubit[100] q5;
+qubit[100] q6;
+qubit[100] q7;
+qubit[100] q8;
+qubit[100] q9;
+qubit[100] q10;

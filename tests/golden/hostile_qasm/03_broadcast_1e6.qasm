@@ -1,0 +1,13 @@
+OPENQASM 3.0;
+include "stdgates.inc";
+qubit[1000000] q;
+h q;
+h q;
+h q;
+h q;
+h q;
+h q;
+h q;
+h q;
+h q;
+h q;

@@ -1,0 +1,3 @@
+OPENQASM 3.0;
+include "qelib1.inc";
+qubit q;

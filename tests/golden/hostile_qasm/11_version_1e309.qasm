@@ -1,0 +1,2 @@
+OPENQASM 1e309;
+qubit q;

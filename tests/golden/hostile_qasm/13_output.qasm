@@ -1,0 +1,4 @@
+OPENQASM 3.0;
+include "stdgates.inc";
+output bit c;
+qubit q;

@@ -1,0 +1,2 @@
+OPENQASM 3.0;
+bit[4] c;

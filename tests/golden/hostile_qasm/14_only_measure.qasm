@@ -1,0 +1,2 @@
+OPENQASM 3.0;
+measure q -> c;

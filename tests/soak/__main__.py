@@ -1,0 +1,42 @@
+"""`make soak`: the acceptance lines at their full size; evidence under docs/evidence."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Mapping
+
+from tests.soak import circuits, faults, fidelity
+from tests.soak.evidence import Evidence
+
+_SOAKS: Mapping[str, Callable[[], Evidence]] = {
+    "circuits": circuits.run,
+    "faults": faults.run,
+    "fidelity": fidelity.run,
+}
+
+
+def main() -> int:
+    """Runs the chosen soaks; 1 when one of them found something."""
+    parser = argparse.ArgumentParser(prog="make soak ARGS=...")
+    parser.add_argument(
+        "--only", choices=sorted(_SOAKS), action="append", help="this one only (may be repeated)"
+    )
+    options = parser.parse_args()
+    bad = False
+    for name in options.only or _SOAKS:
+        begun = time.monotonic()
+        evidence = _SOAKS[name]()
+        evidence.write(time.monotonic() - begun)
+        bad |= not evidence.passed
+        sys.stdout.write(f"{name}: {'passed' if evidence.passed else 'FAILED'}\n")
+        for figure, value in evidence.figures.items():
+            sys.stdout.write(f"  {figure}: {value}\n")
+        for finding in evidence.findings:
+            sys.stdout.write(f"  ! {finding}\n")
+    return int(bad)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""What a soak found, as JSON under docs/evidence: commit, command, machine, figures."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.mesh import ROOT
+
+FOLDER = ROOT / "docs" / "evidence"
+
+
+@dataclass(slots=True)
+class Evidence:
+    """One soak.
+
+    Attributes:
+        name: of the soak; its file's name.
+        passed: whether everything that must hold did.
+        figures: what was counted and measured.
+        findings: what did not hold, in words; empty when `passed`.
+    """
+
+    name: str
+    passed: bool
+    figures: Mapping[str, Any]
+    findings: list[str] = field(default_factory=list)
+
+    def write(self, seconds: float) -> None:
+        """Writes docs/evidence/NAME.json; `seconds` is how long it took."""
+        document = {
+            "soak": self.name,
+            "passed": self.passed,
+            "commit": _commit(),
+            "command": f"make soak ARGS='--only {self.name}'",
+            "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "seconds": round(seconds),
+            "machine": {"cores": os.cpu_count(), "processor": platform.machine()},
+            "figures": dict(self.figures),
+            "findings": self.findings,
+        }
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        (FOLDER / f"{self.name}.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+
+
+def _commit() -> str:
+    """The commit that was tried; marked when the checkout has changes besides evidence."""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    changed = git("status", "--porcelain", "--", ".", ":!docs/evidence")
+    return git("rev-parse", "HEAD") + ("-dirty" if changed else "")
