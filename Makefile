@@ -16,7 +16,7 @@ BUF := node_modules/.bin/buf
 PYTEST := $(BIN)/python -m pytest
 ARGS ?=
 
-.PHONY: help setup run test check format bench soak protos locks docs images chart cluster-test clean
+.PHONY: help setup run test check format bench fuzz soak protos locks docs images chart cluster-test clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -59,6 +59,9 @@ format: $(STAMP) ## mend format and import order
 bench: $(STAMP) ## benchmarks: a table, and JSON under build/
 	@PATH="$(BIN):$$PATH" $(BIN)/python -m tests.perf $(ARGS)
 
+fuzz: $(STAMP) ## coverage-guided fuzzing of what strangers may send (RUNS=100000, TARGET=circuits)
+	@PATH="$(BIN):$$PATH" $(BIN)/python -m tests.fuzz $(if $(RUNS),--runs $(RUNS)) $(if $(TARGET),--target $(TARGET)) $(ARGS)
+
 soak: $(STAMP) ## the acceptance lines at full size: hours; evidence under docs/evidence (ARGS="--only faults")
 	@PATH="$(BIN):$$PATH" $(BIN)/python -m tests.soak $(ARGS)
 
@@ -69,7 +72,7 @@ locks: $(STAMP) ## resolve again what changed, and write locks/
 	@UV="$(UV)" tools/lock
 
 docs: $(STAMP) ## the generated pages in docs/reference
-	@$(BIN)/python tools/reference.py
+	@$(BIN)/python -m tools.reference
 
 images: ## the container images, by docker, podman or buildah (PARTS="gateway node" for some)
 	@mkdir -p build

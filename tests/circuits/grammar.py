@@ -62,6 +62,54 @@ _WORDS: Mapping[str, tuple[Make, int, int]] = {
 _CONTROL = np.array([[1, 0], [0, 0]]), np.array([[0, 0], [0, 1]])
 
 
+_SHARED = {
+    "broadcast",
+    "functions",
+    "gate definition",
+    "mid-circuit measurement",
+    "names in expressions",
+    "qft",
+    "reset",
+    "service word",
+}
+FEATURES: Mapping[int, frozenset[str]] = {
+    2: frozenset(_SHARED | {"if of OpenQASM 2"}),
+    3: frozenset(
+        _SHARED
+        | {
+            "alias",
+            "alias element",
+            "bit condition",
+            "boolean operators",
+            "const",
+            "constant in index",
+            "ctrl",
+            "delay",
+            "else",
+        }
+        | {
+            "for",
+            "for over a set",
+            "for over a stepped range",
+            "for over one statement",
+            "fractional power",
+            "gphase",
+        }
+        | {
+            "index set",
+            "input",
+            "integer power",
+            "inv",
+            "loop variable in index",
+            "modifier in a body",
+            "negative index",
+        }
+        | {"negctrl", "open range", "range", "register comparison", "stepped range"}
+    ),
+}
+"""What programs of each language may have; a large sample has all of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Gate:
     """A gate that can be called: what it is called, its numbers, its matrix; `word` if only qmesh knows it."""

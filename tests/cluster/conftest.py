@@ -19,6 +19,7 @@ from tests.cluster.kube import CHART, ROOT, Namespace, run
 RELEASE = "qmesh"
 NAMESPACE = os.environ.get("CLUSTER_NAMESPACE", "qmesh-test")
 TAG = os.environ.get("IMAGE_TAG", "dev")
+REUSE = os.environ.get("CLUSTER_REUSE") == "1"
 _RESULTS: list[tuple[str, str, str]] = []
 
 Note = Callable[[str, float | str], None]
@@ -60,10 +61,14 @@ def note() -> Note:
 
 @pytest.fixture(scope="session")
 def namespace(note: Note) -> Iterator[Namespace]:
-    """A new namespace with the stores that the mesh needs; removed at the end unless CLUSTER_KEEP is 1."""
+    """A new namespace with the stores that the mesh needs; removed at the end unless CLUSTER_KEEP is 1.
+
+    With CLUSTER_REUSE=1, for work on a test, the namespace and the release that a run before kept.
+    """
     made = Namespace(NAMESPACE)
-    made.delete()
-    made.create()
+    if not REUSE:
+        made.delete()
+        made.create()
     begun = time.monotonic()
     run(str(ROOT / "deploy" / "dependencies" / "install"), NAMESPACE, timeout=180)
     note("stores ready", time.monotonic() - begun)
@@ -81,6 +86,8 @@ def values() -> list[str]:
 @pytest.fixture(scope="session")
 def release(namespace: Namespace, values: list[str], note: Note) -> Namespace:
     """The mesh, installed, every pod Ready."""
+    if REUSE and RELEASE in namespace.helm("list", "--short").split():
+        return namespace
     begun = time.monotonic()
     namespace.helm("install", RELEASE, str(CHART), *values, "--wait", "--timeout", "120s")
     note("helm install --wait", time.monotonic() - begun)
@@ -92,4 +99,6 @@ def client(release: Namespace) -> Iterator[Client]:
     """A client over the port-forward that NOTES and README show."""
     secret = release.get("secret", f"{RELEASE}-api-key")["data"]["api-key"]
     with Forward(NAMESPACE, f"{RELEASE}-gateway", 8080) as forward:
-        yield Client(f"http://127.0.0.1:{forward.port}", base64.b64decode(secret).decode())
+        client = Client(f"http://127.0.0.1:{forward.port}", base64.b64decode(secret).decode())
+        with client.mesh:
+            yield client

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from qmesh_client.exits import Exit
 from tests.cluster.conftest import NAMESPACE, RELEASE, Note
 from tests.cluster.forward import Client
 from tests.cluster.kube import CHART, ROOT, CommandError, Namespace, eventually, is_ready
@@ -79,7 +80,7 @@ def _commands(heading: str) -> list[str]:
     """Lines of the code blocks of a section of README.md, without comments, for the release of these tests."""
     section = (ROOT / "README.md").read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
     lines = "\n".join(re.findall(r"```\n(.*?)```", section, re.DOTALL)).splitlines()
-    found = [re.sub(r"\s+#.*", "", line) for line in lines]
+    found = [re.sub(r"\s+#.*", "", line) for line in lines if line]
     found = [re.sub(r"-n qmesh\b", f"-n {NAMESPACE}", line) for line in found]
     return [line.replace("--kube qmesh/", f"--kube {NAMESPACE}/") for line in found]
 
@@ -118,9 +119,9 @@ def test_readme_leads_a_newcomer_through(release: Namespace, tmp_path: Path) -> 
 def test_the_command_line_names_what_is_wrong(release: Namespace) -> None:
     """`qmesh --kube` says in a sentence that there is no such context, namespace or release, with an exit code of its own."""
     for target, code, words in (
-        ("nowhere/a/b", 78, "has no context 'nowhere'"),
-        ("no-such-namespace/qmesh", 69, "has no namespace 'no-such-namespace'"),
-        (f"{NAMESPACE}/other", 69, "has no release 'other' with a gateway"),
+        ("nowhere/a/b", Exit.CONFIG, "has no context 'nowhere'"),
+        ("no-such-namespace/qmesh", Exit.UNREACHABLE, "has no namespace 'no-such-namespace'"),
+        (f"{NAMESPACE}/other", Exit.UNREACHABLE, "has no release 'other' with a gateway"),
     ):
         done = subprocess.run(
             [str(QMESH), "--kube", target, "jobs"], capture_output=True, text=True, timeout=60, check=False
@@ -175,9 +176,9 @@ def test_a_container_is_ready_soon(release: Namespace, name: str, note: Note) ->
     release.kubectl("delete", "pod", victim["name"], "--timeout=60s", timeout=90)
 
     def fresh() -> dict[str, Any] | None:
-        pods = [p for p in release.pods(component(name)) if p["metadata"]["uid"] != victim["uid"]]
-        newest = max(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]), default=None)
-        return newest if newest is not None and all(map(is_ready, release.pods(component(name)))) else None
+        pods = release.pods(component(name))
+        new = [p for p in pods if p["metadata"]["uid"] != victim["uid"]]
+        return max(new, key=created, default=None) if all(map(is_ready, pods)) else None
 
     pod = eventually(60, f"a new pod of {name} is Ready", fresh)
     started = pod["status"]["containerStatuses"][0]["state"]["running"]["startedAt"]
@@ -185,6 +186,11 @@ def test_a_container_is_ready_soon(release: Namespace, name: str, note: Note) ->
     seconds = (moment(ready["lastTransitionTime"]) - moment(started)).total_seconds()
     note(f"{name}: container started to Ready", seconds)
     assert seconds <= START_SECONDS + 1
+
+
+def created(pod: dict[str, Any]) -> datetime:
+    """When a pod was made."""
+    return moment(pod["metadata"]["creationTimestamp"])
 
 
 def moment(text: str) -> datetime:

@@ -10,14 +10,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 
-from tests.chart.rendering import CHART, helm, render
+from tests.chart.rendering import CHART, KUBERNETES, helm, pod_of, render
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = ROOT / ".github" / "workflows"
 KIND = ROOT / "deploy" / "kind"
+STORES = sorted((ROOT / "deploy" / "dependencies").glob("*.yaml"))
 
 
 def _skaffold() -> dict[str, Any]:
@@ -62,7 +64,7 @@ def test_skaffold_names_files_that_are_there() -> None:
 @pytest.mark.parametrize("over", ["small", "plain"])
 def test_a_profile_of_skaffold_renders(over: str) -> None:
     """The values of a profile are accepted over those of kind, with a tag for each part."""
-    words = ["-f", str(ROOT / "deploy/values/kind.yaml"), "-f", str(ROOT / f"deploy/values/{over}.yaml")]
+    words = ["-f", str(ROOT / "deploy/values/kind.yaml"), "-f", str(ROOT / f"deploy/values/over/{over}.yaml")]
     for part in sorted(_parts()):
         words += ["--set", f"image.tags.{part}=made-{part}"]
     images = re.findall(r"'image': '([^']+)'", str(render(*words)))
@@ -199,3 +201,35 @@ def _ci(tmp_path: Path, environment: dict[str, str]) -> list[str]:
         check=True,
     )
     return done.stdout.splitlines()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("version", KUBERNETES)
+@pytest.mark.parametrize("file", STORES, ids=lambda file: file.stem)
+def test_stores_are_known_to_kubernetes_and_restricted(file: Path, version: str) -> None:
+    """Every object of deploy/dependencies passes Kubernetes' schema, and its pods pass Pod Security restricted."""
+    text = re.sub("@[A-Z_]+@", "filled-in", file.read_text())
+    objects = list(yaml.safe_load_all(text))
+    assert objects
+    for found in objects:
+        kubernetes_validate.validate(found, version, strict=True)
+        pod = pod_of(found)
+        if pod is None:
+            continue
+        assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
+        assert pod["spec"]["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in pod["spec"]["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+
+
+def test_every_store_is_installed_by_name(tmp_path: Path) -> None:
+    """`install` knows each file, and the README names each."""
+    script, readme = (ROOT / "deploy/dependencies" / name for name in ("install", "README.md"))
+    assert {file.stem for file in STORES} == {"postgres", "nats", "mongodb", "prometheus"}
+    for file in STORES:
+        assert re.search(rf"\b{file.stem}\b.*\)", script.read_text())
+        assert f"`{file.name}`" in readme.read_text()

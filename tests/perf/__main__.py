@@ -15,11 +15,12 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.mesh import ROOT
-from tests.perf import analysis, fabric, jobs, kernels, noise, pulls, wide
+from tests.perf import analysis, circuits, fabric, jobs, kernels, noise, pulls, wide
 from tests.perf.figure import Figure
 
 _BENCHES = {
     "analysis": analysis.run,
+    "circuits": circuits.run,
     "fabric": fabric.run,
     "jobs": jobs.run,
     "kernels": kernels.run,

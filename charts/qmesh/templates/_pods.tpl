@@ -45,8 +45,9 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end -}}
 
-{{/* A service's container apart from its environment, ports and mounts. The start is watched by a command, because what it says
-becomes an event; later probes are cheap. Liveness asks the process only. */}}
+{{/* A service's container apart from its environment, ports and mounts. The start is watched by a command that waits, because what
+it says becomes an event, and because one command that asks often costs less than a command for each question; later probes are cheap.
+Liveness asks the process only. */}}
 {{- define "qmesh.container" -}}
 {{- $root := first . -}}{{- $part := index . 1 -}}{{- $values := index . 2 -}}
 image: {{ include "qmesh.image" (list $root $part) }}
@@ -57,9 +58,9 @@ terminationMessagePolicy: FallbackToLogsOnError
 lifecycle:
   preStop: {sleep: {seconds: 3}}
 startupProbe:
-  exec: {command: [ready]}
-  periodSeconds: 2
-  timeoutSeconds: 4
+  exec: {command: [ready, "5"]}
+  periodSeconds: 1
+  timeoutSeconds: 8
   failureThreshold: 1800
 readinessProbe:
   httpGet: {path: /readyz, port: probes}

@@ -21,6 +21,7 @@ from qmesh_model.diagnostics import CircuitError, render
 from qmesh_model.fastpath import plain_numbers
 from qmesh_model.findings import CODES
 from qmesh_model.fragments import find_fragments
+from qmesh_model.nearest import Nearest, distance
 from qmesh_model.parser import parse
 from qmesh_model.wires import track_wires
 
@@ -133,6 +134,25 @@ def test_register_comparison_is_that_of_integers(have: int, want: int, operator:
     assert evaluate(condition, lambda v: bool(have >> v & 1)) is expected
     columns = evaluate(condition, lambda v: np.array([bool(have >> v & 1)] * 2))
     assert np.all(columns == expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        (
+            f"OPENQASM 3.0; qubit[2] q; Bell_Pair q[0], q[1]; {HEAD[14:]}cNOT q[0], q[1]; h q[0];",
+            ["bell_pair", "cx", "h"],
+        ),
+        (
+            'OPENQASM 2.0; qreg q[2]; TELEPORT q[0], q[1]; include "qelib1.inc"; Hadamard q[0];',
+            ["teleport", "h"],
+        ),
+        ("OPENQASM 3; qubit[2] q; hadamard q; CZ q[0], q[1];", ["h", "h", "cz"]),
+    ],
+)
+def test_words_stand_before_and_after_an_include(text: str, names: list[str]) -> None:
+    """Service words need no include, and are written in any case."""
+    assert [op.name for op in parse(text).operations] == names
 
 
 def test_digest_ignores_comments_spacing_and_names() -> None:
@@ -272,3 +292,42 @@ def test_usual_angles_have_the_value_of_the_full_grammar(angle: str, sign: str, 
 def test_other_angles_are_left_to_the_full_grammar(text: str) -> None:
     """What is no plain finite decimal and no fraction of pi is not guessed at."""
     assert plain_numbers(text) is None
+
+
+@given(st.text("abcdefghABC_0", max_size=9), st.text("abcdefghABC_0", max_size=9), st.integers(0, 4))
+def test_distance_of_names(one: str, other: str, most: int) -> None:
+    """The banded distance is that of the whole table, up to the bound."""
+    table = {(i, j): max(i, j) for i in range(len(one) + 1) for j in range(len(other) + 1) if not i or not j}
+    for i in range(1, len(one) + 1):
+        for j in range(1, len(other) + 1):
+            changed = table[i - 1, j - 1] + (one[i - 1] != other[j - 1])
+            table[i, j] = min(changed, table[i - 1, j] + 1, table[i, j - 1] + 1)
+            if i > 1 and j > 1 and one[i - 1] == other[j - 2] and one[i - 2] == other[j - 1]:
+                table[i, j] = min(table[i, j], table[i - 2, j - 2] + 1)
+    assert min(distance(one, other, most), most + 1) == min(table[len(one), len(other)], most + 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("hadmard", "hadamard"),
+        ("H", "h"),
+        ("mesure", "measure"),
+        ("cxx", "cx"),
+        ("Bell_Pai", "bell_pair"),
+        ("q", ""),
+        ("zzz", ""),
+    ],
+)
+def test_near_names(name: str, near: str) -> None:
+    """A slip or two in a word, more in a long one; short names that share nothing are not near."""
+    assert Nearest().find(name, ["h", "cx", "measure", "hadamard", "bell_pair", "r"]) == near
+
+
+def test_nearness_costs_bounded_work() -> None:
+    """However many names and mistakes a text has, comparing them ends."""
+    nearest, names = Nearest(), [f"{'a' * 60}{number}" for number in range(200)]
+    for number in range(100):
+        nearest.find(f"{'a' * 58}b{number}", names)
+    assert nearest.cells <= 0
+    assert not nearest.find("hadmard", ["hadamard"])

@@ -1,10 +1,14 @@
 import asyncio
+import threading
 from types import ModuleType
 from typing import Any
 
 import pytest
 
 from qmesh_kit.errors import ServiceError
+from qmesh_model.budgets import Budgets
+from qmesh_model.circuit import Circuit
+from qmesh_model.parser import parse
 
 
 async def test_submit_answers_202_with_location_and_hands_the_normal_form_over(gateway: Any) -> None:
@@ -211,3 +215,29 @@ async def test_warnings_come_with_the_answer(gateway: Any) -> None:
     validated = (await gateway.http.post("/circuits/validate", json={"circuit": text})).json()
     assert answer["warnings"] == validated["diagnostics"]
     assert {found["code"] for found in answer["warnings"]} == {"MESH150", "MESH152"}
+
+
+@pytest.mark.parametrize(
+    ("body", "threads"),
+    [
+        ("h q[0];\n", [True]),
+        ("// " + "x" * (16 << 10) + "\nh q[0];\n", [False]),
+        ("for int i in [0:4999] { h q[0]; }\n", [True, False]),
+        ("hh q[0];\n", [True]),
+    ],
+    ids=["short", "long", "short that stands for much", "short and wrong"],
+)
+async def test_what_takes_long_is_read_off_the_event_loop(
+    gateway: Any, monkeypatch: pytest.MonkeyPatch, body: str, threads: list[bool]
+) -> None:
+    """Only texts up to 16 KiB that stand for little are read where all requests wait."""
+    seen: list[bool] = []
+    loop_thread = threading.current_thread()
+
+    def reading(text: str, limits: Budgets) -> Circuit:
+        seen.append(threading.current_thread() is loop_thread)
+        return parse(text, limits)
+
+    monkeypatch.setattr("qmesh_gateway.routes.circuits.parse", reading)
+    await gateway.http.post("/circuits/validate", json={"circuit": f"OPENQASM 3;\nqubit[2] q;\n{body}"})
+    assert seen == threads

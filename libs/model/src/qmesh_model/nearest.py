@@ -56,6 +56,7 @@ class Nearest:
         """
         most = min(len(name) - 1, 1 if len(name) <= _SHORT else 2 if len(name) <= _MIDDLE else 3)
         wanted, best, found = name.lower(), (most + 1, True), ""
+        letters = frozenset(wanted)
         for candidate in candidates:
             if abs(len(candidate) - len(name)) > most:
                 continue
@@ -63,6 +64,10 @@ class Nearest:
             if self.cells < 0:
                 return found
             lower = candidate.lower()
+            if (
+                len(letters.symmetric_difference(lower)) > 2 * most
+            ):  # one change exchanges two letters at most
+                continue
             near = (distance(wanted, lower, most), lower[:1] != wanted[:1])
             if near < best:
                 best, found = near, candidate

@@ -6,8 +6,9 @@ their names in the catalogue.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from qmesh_model import gates
@@ -74,7 +75,7 @@ class _Writer:
             for condition in {op.condition for op in circuit.operations if op.condition is not None}
             for level in _shared(condition)
         )
-        self.run_found = 0, 0, ""
+        self.elses = _elses(circuit)
         self.aliases: dict[tuple[int, ...], str] = {}
         taken = set(_TAKEN) | set(circuit.symbols)
         self.qubits = _Elements(circuit.qubit_registers, taken, "q")
@@ -87,7 +88,7 @@ class _Writer:
         while position < len(circuit.operations):
             operation = circuit.operations[position]
             if operation.kind is not Kind.BARRIER:
-                self._enter(operation.condition)
+                self._enter(operation.condition, position)
             text, used = self._statement(position)
             self._line(text)
             for done in circuit.operations[position : position + used]:
@@ -110,9 +111,11 @@ class _Writer:
 
     # -- blocks
 
-    def _enter(self, condition: Condition | None) -> None:
+    def _enter(self, condition: Condition | None, position: int) -> None:
         """Leaves and opens blocks until exactly this condition holds."""
         wanted = _levels(condition) if condition is not None else []
+        whole = [k for k, level in enumerate(wanted) if self._has_whole_else(level, position)]
+        wanted = wanted[whole[-1] if whole else 0 :]
         left: Condition | None = None
         while self.open and self.open[-1] not in wanted:
             left = self._leave()
@@ -127,6 +130,12 @@ class _Writer:
                 self._line(f"if ({self._condition(_own(outer, level))}) {{")
                 self.open.append(level)
             left = None
+
+    def _has_whole_else(self, level: Condition, position: int) -> bool:
+        """Whether the next `else` of a condition is that of the whole, so that its block has to be one `if`."""
+        following = self.elses.get(level, [])
+        place = bisect_right(following, (position, True))
+        return place < len(following) and following[place][1]
 
     def _leave(self) -> Condition:
         condition = self.open.pop()
@@ -283,16 +292,33 @@ def _closes_last(text: str) -> bool:
 
 def _shared(condition: Condition) -> set[Condition]:
     """Conditions of blocks that would hold this one: its own levels, and those whose `else` a level is."""
-    found: set[Condition] = set()
+    return {*_levels(condition), *(plain for plain, _ in _negations(condition))}
+
+
+def _elses(circuit: Circuit) -> dict[Condition, list[tuple[int, bool]]]:
+    """Operations by the condition whose `else` they are in, and whether it is that of the whole condition."""
+    found: dict[Condition, list[tuple[int, bool]]] = {}
+    known: dict[Condition, list[tuple[Condition, bool]]] = {}
+    for index, operation in enumerate(circuit.operations):
+        condition = operation.condition
+        if condition is None:
+            continue
+        if condition not in known:
+            known[condition] = list(_negations(condition))
+        for plain, whole in known[condition]:
+            found.setdefault(plain, []).append((index, whole))
+    return found
+
+
+def _negations(condition: Condition) -> Iterator[tuple[Condition, bool]]:
+    """What the levels of a condition are the `else` of; true for that of a whole condition."""
     outer: Condition | None = None
     for level in _levels(condition):
-        found.add(level)
         own = _own(outer, level)
         if own.steps[-1] is Logical.NOT:
             plain = Condition(own.steps[:-1])
-            found.add(plain if outer is None else outer.both(plain))
+            yield (plain, True) if outer is None else (outer.both(plain), False)
         outer = level
-    return found
 
 
 def _levels(condition: Condition) -> list[Condition]:

@@ -11,7 +11,6 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Final
 
 from qmesh_model import calls, declarations, effects
@@ -56,8 +55,9 @@ _IGNORABLE: Final = {
 }
 _GUARDS: Final = frozenset({"if", "else", "for"})
 _DECLARES: Final = re.compile(
-    r"\b(?:gate|let|qreg|creg|(?:qubit|bit|(?:const|input)[ \t]++\w++)[ \t]*+(?:\[[^\]]{0,20}\])?)[ \t]*+\Z"
+    r"\b(?:gate|let|qreg|creg|(?:qubit|bit|(?:const|input)[ \t]++\w++)(?:[ \t]*+\[[^\]]{0,20}\])?)(?:[ \t]++|(?<=\]))\Z"
 )
+_WORD: Final = re.compile(r"\w")
 _BEFORE_NAME: Final = 80
 _OCCURRENCES: Final = 500
 _ELSE: Final = re.compile(r"else\b")
@@ -480,8 +480,11 @@ class _Parser:
             kind = "if" if segment.texts[0] in {"if", "else"} else "skip"
             waiting = [_If(self.builder.condition, None)] if kind == "if" else []
             self.blocks.append(_Block(kind, start, self.builder.condition, waiting))
-        elif last == "}" and len(segment.kinds) > 1 and self.blocks:
-            self._close(segment)
+        elif last == "}" and len(segment.kinds) > 1:
+            while self.blocks and self.blocks[-1].single and (loop := self.blocks[-1].loop) is not None:
+                self._next_pass(self.blocks.pop(), loop)
+            if self.blocks:
+                self._close(segment)
 
     def _report(self, fault: Fault) -> None:
         if fault.code:
@@ -514,11 +517,16 @@ class _Parser:
     def _find_later(self, fault: Fault) -> None:
         """A name that is declared further down: says so, and where."""
         text, name = self.lexer.text, self.lexer.text[fault.start : fault.end]
-        word = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
-        for found in islice(word.finditer(text, fault.end), _OCCURRENCES):
-            if _DECLARES.search(text[max(0, found.start() - _BEFORE_NAME) : found.start()]):
+        at = fault.end
+        for _ in range(_OCCURRENCES):
+            at = text.find(name, at + 1)
+            if at < 0:
+                return
+            if _DECLARES.search(text[max(0, at - _BEFORE_NAME) : at]) and not _WORD.match(
+                text, at + len(name)
+            ):
                 fault.hint = "declare it before it is used"
-                fault.other = (*found.span(), "declared here, too late")
+                fault.other = (at, at + len(name), "declared here, too late")
                 return
 
     def _related(self, fault: Fault) -> tuple[Related, ...]:
@@ -534,6 +542,8 @@ class _Parser:
         found = []
         if not any(draft[0] is Kind.MEASURE for draft in self.builder.drafts):
             self.context.warn("MESH152", 0, 1, "nothing is measured")
+        if not any(draft[2] for draft in self.builder.drafts):
+            self.context.warn("MESH156", 0, 1, "there is nothing to execute")
         for code, (start, end, message) in self.context.warnings.items():
             line, column = self.lexer.locate(start)
             found.append(Diagnostic(code, message, line, column, column + end - start, CODES[code].hint))

@@ -304,7 +304,7 @@ class NodeService:
         record.executor = _kind(stabilizer=execution.stabilizer)
         ebits: dict[int, list[gate.EbitUse]] = {}
         for operation in request.operations:
-            ebits.setdefault(operation.fragment, []).extend(e for e in operation.ebits if not e.again)
+            ebits.setdefault(operation.fragment, []).extend(operation.ebits)
         for number, (header, tally) in enumerate(zip(request.fragments, execution.fragments, strict=True)):
             result = fragment_message(header, tally, noisy=noisy, ebits=ebits.get(number, []))
             if request.min_fidelity and result.fidelity_high < request.min_fidelity:

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from qmesh.circuit.v1 import circuit_pb2 as circuit
 from qmesh.fabric.v1 import gate_pb2 as gate
 from qmesh.fabric.v1 import state_pb2 as state
+from qmesh_model.reach import Reach
 from qmesh_node.domain import kernels
 from qmesh_node.domain.bits import condition_of
 from qmesh_node.domain.errors import InvalidBlockError
+from qmesh_node.domain.links import served
 from qmesh_node.domain.randomness import Draws
 from qmesh_node.domain.syndrome import CODES
 
@@ -27,6 +29,9 @@ _IDLE = frozenset(
         circuit.OPERATION_KIND_DISTILLATION,
     ]
 )
+_STRIKES = frozenset(["cat", "kept", "teleport"])
+_COPIED = frozenset([Reach.SHARED, Reach.SPLIT_SHARED, Reach.SINGLE])
+_ROUNDING = 1e-9
 _KINDS = _IDLE | {circuit.OPERATION_KIND_GATE, circuit.OPERATION_KIND_SYNDROME, *_WIDTHS}
 
 
@@ -87,10 +92,36 @@ def _check_operation(operation: gate.NodeOperation, fragments: int) -> None:
     if len(operation.writes) not in _writes(operation):
         raise InvalidBlockError(f"{name} writes {len(operation.writes)} bits")
     _check_condition(operation)
-    if any(not 0.0 <= ebit.fidelity <= 1.0 for ebit in operation.ebits):
-        raise InvalidBlockError(f"{name} uses a pair whose fidelity is no probability")
     if kind == circuit.OPERATION_KIND_GATE:
         _check_gate(operation)
+    _check_waiting(operation)
+    for use in operation.struck:
+        _check_strike(operation, use)
+
+
+def _check_waiting(operation: gate.NodeOperation) -> None:
+    times = len(operation.idle_ns)
+    if times not in {0, len(operation.wires)} or not (
+        times == len(operation.t1_seconds) == len(operation.t2_seconds)
+    ):
+        raise InvalidBlockError(
+            f"operation {operation.index} does not say for each wire how long it waited, and where"
+        )
+    if any(not 0 <= value < math.inf for value in [*operation.t1_seconds, *operation.t2_seconds]):
+        raise InvalidBlockError(
+            f"operation {operation.index} has a decay time that is negative or not finite"
+        )
+
+
+def _check_strike(operation: gate.NodeOperation, use: gate.EbitUse) -> None:
+    name = f"pair {use.pair} of operation {operation.index}"
+    weights = (use.error_x, use.error_y, use.error_z)
+    if not all(0 <= weight <= 1 for weight in weights) or sum(weights) > 1 + _ROUNDING:
+        raise InvalidBlockError(f"{name} has errors whose probabilities make no sense")
+    if use.kind not in _STRIKES or use.wire not in operation.wires:
+        raise InvalidBlockError(f"{name} serves no wire of it in a known way")
+    if use.kind == "cat" and served(operation, use.wire) not in _COPIED:
+        raise InvalidBlockError(f"{name} is a cat copy, which cannot serve it")
 
 
 def _check_condition(operation: gate.NodeOperation) -> None:

@@ -13,7 +13,6 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from qmesh_model.randomness import CERTAIN
 from qmesh_node.domain import kernels
 from qmesh_node.domain.bits import Column
 from qmesh_node.domain.cliffords import conjugation_of
@@ -22,7 +21,6 @@ from qmesh_node.domain.errors import ExhaustedError, InvalidBlockError
 from qmesh_node.domain.expansion import expanded
 from qmesh_node.domain.forms import Matrix
 from qmesh_node.domain.memory import Workspace
-from qmesh_node.domain.noise import Decay
 from qmesh_node.domain.randomness import Uniforms
 from qmesh_node.domain.sweeps import Run
 from qmesh_node.domain.syndrome import Pauli
@@ -208,6 +206,24 @@ class Components:
         for index, wire in enumerate(wires):
             self.apply_pauli(wire, labels >> (2 * index) & 3)
 
+    def relax(self, wire: int, damping: float, uniforms: Uniforms) -> Column:
+        """Amplitude damping of a wire of an ensemble, a trajectory for each shot; returns which shots relaxed."""
+        ensemble = self._dense(self.find(wire))
+        position = ensemble.position(wire)
+        ones = 1.0 - ensemble.zero_probability((position,), _Z)
+        relaxed: Column = uniforms < damping * ones[ensemble.row_of_shot]
+        labels = self.split(ensemble, relaxed.astype(np.int64), 2)
+        ensemble.damp(position, damping, np.flatnonzero(labels == 0))
+        fallen = np.flatnonzero(labels == 1)
+        if len(fallen):
+            ensemble.project((position,), _Z, np.ones(len(fallen), dtype=np.bool_), fallen)
+            ensemble.apply_pauli(position, 1, fallen)
+        return relaxed
+
+    def is_stabilizer(self, wire: int) -> bool:
+        """Whether a wire's component is a stabilizer state now."""
+        return isinstance(self._found(wire), Tableau)
+
     def zero_probability(self, wires: Sequence[int], pauli: Pauli = _Z) -> NDArray[np.float64]:
         """P(eigenvalue +1) of a Pauli product for each shot; of one Z, P(0)."""
         component = self.of(wires)
@@ -231,23 +247,6 @@ class Components:
         chosen = np.flatnonzero(row_labels < 2)  # noqa: PLR2004 - label 2 marks shots that are not measured
         if len(chosen):
             ensemble.project(positions, pauli, row_labels[chosen] == 1, chosen)
-
-    def decay(self, wire: int, decay: Decay, uniforms: Uniforms) -> bool:
-        """Lets a wire's memory decay: trajectories of amplitudes, the Pauli twirl of a stabilizer state; whether it was the twirl."""
-        component = self.find(wire)
-        if isinstance(component, Tableau):
-            edges = np.cumsum(decay.twirled())
-            letters = np.searchsorted(edges, uniforms, side="right")
-            self.apply_pauli(wire, np.where(letters < 3, letters + 1, 0))  # noqa: PLR2004 - X, Y and Z
-            return True
-        if decay.damping:
-            chance = decay.damping * (1 - self.zero_probability((wire,)))
-            jumps = uniforms < chance
-            row_jumps = self.split(component, jumps.astype(np.int64), 2) == 1
-            kernels.damp(component.states, component.position(wire), decay.damping, row_jumps)
-            uniforms = np.where(jumps, 1.0, (uniforms - chance) / np.maximum(1 - chance, CERTAIN))
-        self.apply_pauli(wire, np.where(uniforms < decay.dephasing, 3, 0))
-        return False
 
     @property
     def stabilizer(self) -> bool:

@@ -153,6 +153,15 @@ class Ensemble:
         """X (1), Y (2) or Z (3) on some rows."""
         kernels.apply_pauli(self.states, position, letter, rows)
 
+    def damp(self, position: int, damping: float, rows: NDArray[np.intp]) -> None:
+        """Amplitude damping without a relaxation on some rows."""
+        if len(rows) == self.rows:
+            kernels.damp(self.states, position, damping)
+            return
+        part = self.states[rows]
+        kernels.damp(part, position, damping)
+        self.states[rows] = part
+
     def zero_probability(self, positions: Sequence[int], pauli: Sequence[int]) -> NDArray[np.float64]:
         """P(eigenvalue +1) of a Pauli product for each row: shape (R,)."""
         if tuple(pauli) == (_Z,):

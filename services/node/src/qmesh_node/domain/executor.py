@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from qmesh.circuit.v1 import circuit_pb2 as circuit
 from qmesh.fabric.v1 import gate_pb2 as gate
 from qmesh_model.randomness import CERTAIN, Purpose
-from qmesh_node.domain import kernels, links, noise
+from qmesh_node.domain import kernels, noise
 from qmesh_node.domain.admission import dtype_of
 from qmesh_node.domain.bits import Column, Columns
 from qmesh_node.domain.block import Block, check
 from qmesh_node.domain.components import Components
 from qmesh_node.domain.errors import DeadlineError, InvalidBlockError
-from qmesh_node.domain.forms import Matrix
+from qmesh_node.domain.idling import let_decay
+from qmesh_node.domain.links import Strikes
 from qmesh_node.domain.memory import Workspace
 from qmesh_node.domain.randomness import outcomes
 from qmesh_node.domain.syndrome import CODES, Code, decoder
@@ -80,11 +81,13 @@ class Executor:
         terminal: list[gate.NodeOperation] = []
         for operation in self._block.operations:
             tally = self._begin(operation)
-            self._idle(operation, tally)
+            strikes = self._suffer(operation, tally)
             if operation.terminal:
                 terminal.append(operation)
             else:
                 self._apply(operation, tally)
+            if strikes is not None:
+                strikes.after(self._components)
             tally.finished_at = time.time()
             self._note_settled()
         self._readout(terminal)
@@ -105,54 +108,19 @@ class Executor:
         tally.qubits = max(tally.qubits, len(operation.wires))
         return tally
 
-    def _idle(self, operation: gate.NodeOperation, tally: FragmentTally) -> None:
-        """Lets memories decay for the time that each wire has waited."""
-        profile = self._block.profile
-        if profile is None:
-            return
-        for number, (wire, idle_ns) in enumerate(zip(operation.wires, operation.idle_ns, strict=False)):
-            decay = noise.decay_of(profile, idle_ns)
-            if decay is not None:
-                uniforms = self._draws.uniforms(operation.index, Purpose.IDLE_DECAY, number)
-                twirled = self._components.decay(wire, decay, uniforms)
-                tally.detail["decay"] = "pauli_twirl" if twirled else "trajectories"
+    def _suffer(self, operation: gate.NodeOperation, tally: FragmentTally) -> Strikes | None:
+        """What waiting and pairs do to the wires before an operation; what the pairs still do after it."""
+        if self._block.profile is None:
+            return None
+        if operation.idle_ns:
+            let_decay(self._components, self._draws, operation, tally)
+        if not operation.struck:
+            return None
+        strikes = Strikes(operation, self._draws, tally)
+        strikes.before(self._components)
+        return strikes
 
     def _apply(self, operation: gate.NodeOperation, tally: FragmentTally) -> None:
-        if self._block.profile is None or not operation.ebits:
-            self._happen(operation, tally)
-            return
-        after = self._pair_errors(operation, tally)
-        self._happen(operation, tally)
-        for wire, matrix, shots in after:
-            self._components.apply((wire,), matrix, shots)
-
-    def _pair_errors(
-        self, operation: gate.NodeOperation, tally: FragmentTally
-    ) -> list[tuple[int, Matrix, Column]]:
-        """Draws the errors of an operation's pairs and applies what comes before it; returns what comes after."""
-        after: list[tuple[int, Matrix, Column]] = []
-        for use in links.uses_of(operation):
-            ebit = use.ebit
-            uniforms = self._draws.uniforms(ebit.operation, Purpose.EBIT, ebit.draw)
-            letters = noise.draw_letters(uniforms, 1.0 - ebit.fidelity)
-            if not letters.any():
-                continue
-            tally.note_errors(letters != 0)
-            if use.copy is None:
-                for letter, matrix in enumerate(links.PAULIS, 1):
-                    if use.late:
-                        after.append((ebit.wire, matrix, letters == letter))
-                    else:
-                        self._components.apply((ebit.wire,), matrix, letters == letter)
-                continue
-            flipped, turned = (letters == 1) | (letters == 2), (letters == 2) | (letters == 3)  # noqa: PLR2004 - X, Y, Z
-            self._components.apply((ebit.wire,), use.copy.before, flipped)
-            after.append((ebit.wire, use.copy.after, flipped))
-            if not ebit.again:
-                after.append((ebit.wire, use.copy.phase, turned))
-        return after
-
-    def _happen(self, operation: gate.NodeOperation, tally: FragmentTally) -> None:
         active = self._columns.active(operation)
         if operation.kind == circuit.OPERATION_KIND_GATE:
             self._gate(operation, active, tally)
@@ -231,7 +199,7 @@ class Executor:
 
     def _syndrome(self, operation: gate.NodeOperation, active: Column | None, tally: FragmentTally) -> None:
         code = CODES[len(operation.wires)]
-        tally.detail |= {"code": code.name, "stabilizers": len(code.stabilizers)}
+        tally.detail = {"code": code.name, "stabilizers": len(code.stabilizers)}
         if not code.stabilizers:
             self._components.find(operation.wires[0])
             return

@@ -64,6 +64,19 @@ def _norms(part: States) -> NDArray[np.float64]:
     return total
 
 
+def damp(states: States, position: int, damping: float) -> None:
+    """What amplitude damping does to rows that have not relaxed: |1> fades, and rows are normalised. In place.
+
+    Args:
+        states: shape (R, 2^n).
+        position: the wire.
+        damping: probability that |1> would have relaxed.
+    """
+    ones = 1.0 - zero_probability(states, position)
+    _slices(states, (position,))[1][...] *= np.sqrt(1.0 - damping)
+    states *= (1.0 / np.sqrt(1.0 - damping * ones)).astype(states.real.dtype)[:, None]
+
+
 def project(states: States, position: int, bits: NDArray[np.bool_]) -> None:
     """Projects each row on its bit of the wire and normalises it, in place."""
     zero, one = _slices(states, (position,))
@@ -71,18 +84,6 @@ def project(states: States, position: int, bits: NDArray[np.bool_]) -> None:
     one[~bits] = 0
     norms = np.sqrt(_norms(states))
     states /= norms[:, None]
-
-
-def damp(states: States, position: int, damping: float, jumps: NDArray[np.bool_]) -> None:
-    """Amplitude damping of a wire, in place: rows that jump lose their 1, the others become what no jump leaves.
-
-    Kraus operators: diag(1, sqrt(1 - g)) and sqrt(g) |0><1|; each row is normalised.
-    """
-    zero, one = _slices(states, (position,))
-    zero[jumps] = one[jumps]
-    one[jumps] = 0
-    one[~jumps] *= np.sqrt(1 - damping)
-    states /= np.sqrt(_norms(states))[:, None]
 
 
 def _pauli_applied(states: States, positions: Sequence[int], pauli: Sequence[int]) -> States:

@@ -1,115 +1,93 @@
-"""Errors of delivered pairs, as the exact channels of the remote gates that they serve.
-
-A Werner pair of fidelity F has X, Y or Z with probability (1 - F)/3 each. Teleportation leaves that Pauli on the wire. A cat copy gives the
-gates of its packet a control that is flipped (X, Y), all of them alike, and its wire a phase (Z, Y) once. A gate that is not diagonal
-on the wire runs from the copy between two local changes of basis, in which flip and phase have to be taken.
-References: Bennett et al., PRL 70 (1993) 1895; Eisert et al., PRA 62 (2000) 052317; Yimsiriwattana, Lomonaco, quant-ph/0402148.
-"""
+"""Errors of the pairs that carry remote operations: drawn once for a pair, at its first operation, and correlated over its packet."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qmesh.circuit.v1 import circuit_pb2 as circuit
 from qmesh.fabric.v1 import gate_pb2 as gate
-from qmesh_node.domain import kernels
-from qmesh_node.domain.forms import Matrix
+from qmesh_model.pairs import PauliWeights
+from qmesh_model.randomness import Purpose
+from qmesh_model.reach import Axis, Reach, axis_matrix, copy_errors, reaches
+from qmesh_node.domain.bits import Column
+from qmesh_node.domain.components import Components
+from qmesh_node.domain.noise import letters_of
+from qmesh_node.domain.randomness import Draws
+from qmesh_node.domain.tally import FragmentTally
 
-X: Matrix = ((0, 1), (1, 0))
-Y: Matrix = ((0, -1j), (1j, 0))
-Z: Matrix = ((1, 0), (0, -1))
-PAULIS = (X, Y, Z)
-"""By the number of the drawn letter less one."""
-_EXACT = 1e-13
-
-
-@dataclass(frozen=True, slots=True)
-class Copy:
-    """What a flipped copy does before and after the gate, and what a phase leaves after it."""
-
-    before: Matrix
-    after: Matrix
-    phase: Matrix
+Letters = NDArray[np.int64]
+_X, _Y, _Z = 1, 2, 3
+_PAULIS = {(1.0, 0.0, 0.0): _X, (0.0, 1.0, 0.0): _Y, (0.0, 0.0, 1.0): _Z}
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
-    """One pair at one operation: a copy, or a Pauli error before or after it."""
+class _Turn:
+    """An error n . (X, Y, Z) on a wire in some shots."""
 
-    ebit: gate.EbitUse
-    copy: Copy | None
-    late: bool = False
-
-
-def uses_of(operation: gate.NodeOperation) -> list[Use]:
-    """How the pairs of an operation act; of two teleportations of one wire the second brings it back."""
-    seen: set[int] = set()
-    made = []
-    for ebit in operation.ebits:
-        copy = None
-        if (
-            ebit.kind == "cat"
-            and ebit.wire in operation.wires
-            and operation.kind == circuit.OPERATION_KIND_GATE
-        ):
-            place = list(operation.wires).index(ebit.wire)
-            copy = copy_of(operation.name, tuple(operation.parameters), place)
-        made.append(Use(ebit, copy, late=ebit.wire in seen))
-        seen.add(ebit.wire)
-    return made
+    wire: int
+    axis: Axis
+    shots: Column
 
 
-@lru_cache(maxsize=4096)
-def copy_of(name: str, parameters: tuple[float, ...], operand: int) -> Copy | None:
-    """A gate run from a cat copy of one operand; None when it cannot be."""
-    if name == "bell_pair":  # H on the first operand comes before the copy is made
-        return Copy(Z, X, Z) if operand == 0 else Copy(Z, Z, X)
-    matrix = np.array(kernels.gate_matrix(name, parameters), dtype=np.complex128)
-    basis = _basis(_blocks(matrix, operand))
-    if basis is None:
-        return None
-    flip, phase = (_exact(basis @ np.array(pauli) @ basis.conj().T) for pauli in (X, Z))
-    return Copy(flip, flip, phase)
+class Strikes:
+    """Errors of the pairs that act at one operation: some before it, some after it."""
+
+    def __init__(self, operation: gate.NodeOperation, draws: Draws, tally: FragmentTally) -> None:
+        """Draws them; the fragment in which a pair begins answers for it."""
+        self._before: list[_Turn | tuple[int, Letters]] = []
+        self._after: list[_Turn | tuple[int, Letters]] = []
+        gone: set[int] = set()
+        for use in operation.struck:
+            weights = PauliWeights(use.error_x, use.error_y, use.error_z)
+            letters = letters_of(draws.uniforms(use.operation, Purpose.EBIT, use.draw), weights)
+            if use.operation == operation.index:
+                tally.note_errors(letters != 0)
+            if use.kind == "cat":
+                self._cat(operation, use, letters)
+            elif use.kind == "kept":
+                self._before.append((use.wire, np.where((letters == _X) | (letters == _Y), _X, 0)))
+            elif use.wire in gone:
+                self._after.append((use.wire, letters))
+            else:
+                self._before.append((use.wire, letters))
+                if use.operation == operation.index and served(operation, use.wire) is Reach.THERE_AND_BACK:
+                    gone.add(use.wire)
+
+    def _cat(self, operation: gate.NodeOperation, use: gate.EbitUse, letters: Letters) -> None:
+        errors = copy_errors(
+            operation.name, tuple(operation.parameters), list(operation.wires).index(use.wire)
+        )
+        flipped = (letters == _X) | (letters == _Y)
+        self._before.append(_Turn(use.wire, errors.before, flipped))
+        self._after.append(_Turn(use.wire, errors.after, flipped))
+        if use.operation == operation.index:
+            self._after.append(_Turn(use.wire, errors.phase, (letters == _Y) | (letters == _Z)))
+
+    def before(self, components: Components) -> None:
+        """Lets those happen that come before the operation."""
+        _happen(components, self._before)
+
+    def after(self, components: Components) -> None:
+        """Lets those happen that come after it."""
+        _happen(components, self._after)
 
 
-def _blocks(matrix: NDArray[np.complex128], operand: int) -> list[NDArray[np.complex128]]:
-    """What the gate does to one operand, for each pair of values of the others."""
-    width = len(matrix).bit_length() - 1
-    tensor = matrix.reshape((2,) * (2 * width))
-    axes = width - 1 - operand, 2 * width - 1 - operand
-    moved = np.moveaxis(tensor, axes, (-2, -1)).reshape(-1, 2, 2)
-    return [block for block in moved if np.abs(block).max() > _EXACT]
+def served(operation: gate.NodeOperation, wire: int) -> Reach | None:
+    """How a wire of an operation is served; None for a wire alone."""
+    ways = reaches(operation.kind, operation.name, len(operation.wires))
+    return ways[list(operation.wires).index(wire)] if ways else None
 
 
-def _basis(blocks: Sequence[NDArray[np.complex128]]) -> NDArray[np.complex128] | None:
-    """The basis in which all blocks are diagonal; the computational one where it will do."""
-    identity = np.eye(2, dtype=np.complex128)
-    parts = [part for block in blocks for part in (block + block.conj().T, 1j * (block - block.conj().T))]
-    candidates = [identity] + [
-        np.linalg.eigh(part)[1].astype(np.complex128)
-        for part in parts
-        if np.abs(part - part[0, 0] * identity).max() > _EXACT
-    ]
-    for basis in candidates:
-        if all(
-            abs(value) < _EXACT for block in blocks for value in _off_diagonal(basis.conj().T @ block @ basis)
-        ):
-            return basis
-    return None
-
-
-def _off_diagonal(block: NDArray[np.complex128]) -> tuple[complex, complex]:
-    return complex(block[0, 1]), complex(block[1, 0])
-
-
-def _exact(matrix: NDArray[np.complex128]) -> Matrix:
-    """The same with parts that are 0 or 1 but for rounding made so."""
-    parts = matrix.view(np.float64)
-    near = np.abs(parts - np.round(parts)) < _EXACT
-    parts[near] = np.round(parts[near])
-    return tuple(tuple(complex(value) for value in row) for row in matrix)
+def _happen(components: Components, errors: Sequence[_Turn | tuple[int, Letters]]) -> None:
+    for error in errors:
+        if not isinstance(error, _Turn):
+            components.apply_pauli(*error)
+            continue
+        letter = _PAULIS.get(error.axis)
+        if letter is not None:
+            components.apply_pauli(error.wire, np.where(error.shots, letter, 0))
+        elif error.shots.any():
+            components.apply((error.wire,), axis_matrix(error.axis), error.shots)

@@ -7,13 +7,13 @@ Reference: Nielsen, Phys. Lett. A 303 (2002) 249.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qmesh.fabric.v1 import gate_pb2 as gate
+from qmesh_model.pairs import PauliWeights
 from qmesh_node.domain.randomness import Uniforms
 
 
@@ -88,41 +88,6 @@ def gate_error(profile: gate.NoiseProfile, name: str, service_type: str, qubits:
     return float(min(1.0, max(0.0, 1.0 - process)))
 
 
-def draw_letters(uniforms: Uniforms, error: float) -> NDArray[np.int64]:
-    """Letter of one Pauli error for each shot: 0 none, 1 X, 2 Y, 3 Z, all alike."""
-    return draw_paulis(uniforms, error, 1, None)
-
-
-@dataclass(frozen=True, slots=True)
-class Decay:
-    """What a memory does to one wire in some time.
-
-    Attributes:
-        damping: 1 - e^(-t/T1), the probability that a 1 becomes a 0.
-        dephasing: (1 - e^(-t/Tphi)) / 2, the probability of a Z beside.
-    """
-
-    damping: float
-    dephasing: float
-
-    def twirled(self) -> tuple[float, float, float]:
-        """Probabilities of X, Y and Z of the Pauli twirl: that is what a stabilizer component suffers."""
-        flip = self.damping / 4
-        coherence = math.sqrt(1 - self.damping) * (1 - 2 * self.dephasing)
-        return flip, flip, max(0.0, (1 - coherence) / 2 - flip)
-
-
-def decay_of(profile: gate.NoiseProfile, idle_ns: int) -> Decay | None:
-    """Decay of an idling wire; None when there is none. 1/Tphi = 1/T2 - 1/(2 T1)."""
-    seconds = idle_ns * 1e-9
-    t1, t2 = profile.t1_seconds, profile.t2_seconds
-    relaxing = 1 / t1 if t1 else 0.0
-    dephasing = max(0.0, 1 / t2 - relaxing / 2) if t2 else 0.0
-    if not seconds or not (relaxing or dephasing):
-        return None
-    return Decay(-math.expm1(-seconds * relaxing), -math.expm1(-seconds * dephasing) / 2)
-
-
 def draw_paulis(
     uniforms: Uniforms, error: float, qubits: int, active: NDArray[np.bool_] | None
 ) -> NDArray[np.int64]:
@@ -133,3 +98,9 @@ def draw_paulis(
         hit = hit & active
     scaled = np.minimum((uniforms / error * others).astype(np.int64), others - 1) if error > 0 else 0
     return np.where(hit, scaled + 1, 0)
+
+
+def letters_of(uniforms: Uniforms, weights: PauliWeights) -> NDArray[np.int64]:
+    """Letter of the drawn error for each shot: 0 none, 1 X, 2 Y, 3 Z."""
+    edges = np.cumsum([weights.x, weights.y, weights.z])
+    return np.where(uniforms < edges[2], 1 + np.searchsorted(edges[:2], uniforms, side="right"), 0)

@@ -15,12 +15,18 @@ from qmesh_node.domain.bits import Column
 
 @dataclass(slots=True)
 class FragmentTally:
-    """What one fragment showed; `good` marks the shots without a drawn error, None before the first draw."""
+    """What one fragment showed.
+
+    Attributes:
+        good: shots without a drawn error; None before the first draw.
+        idle: shots in which waiting left an error; None where nothing waited.
+    """
 
     started_at: float = 0.0
     finished_at: float = 0.0
     shots: int = 0
     good: Column | None = None
+    idle: Column | None = None
     reads: int = 0
     reads_right: int = 0
     qubits: int = 1
@@ -30,6 +36,10 @@ class FragmentTally:
     def note_errors(self, wrong: Column) -> None:
         """Notes the shots in which an error was drawn."""
         self.good = ~wrong if self.good is None else self.good & ~wrong
+
+    def note_idle(self, wrong: Column) -> None:
+        """Notes the shots in which waiting left an error."""
+        self.idle = wrong if self.idle is None else self.idle | wrong
 
     def note_read(self, flips: Column | None, active: Column | None) -> None:
         """Notes one bit that was read in the active shots, and where it was flipped."""
@@ -68,5 +78,6 @@ def fragment_message(
         link_wait_ns=header.link_wait_ns,
         idle_ns=header.idle_ns,
         ebits=ebits,
+        idle_error=0.0 if tally.idle is None else float(np.mean(tally.idle)),
         detail_json=orjson.dumps(tally.detail) if tally.detail else b"",
     )

@@ -2,15 +2,47 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 
-from qmesh_planner.domain.placement import Pair
+from qmesh_planner.domain.placement import Pair, Walk
 
 
 def per_link(pairs: Sequence[Pair]) -> dict[tuple[int, int], int]:
     """Delivered pairs by link."""
     return dict(sorted(Counter(pair.ends for pair in pairs).items()))
+
+
+def struck_by(walk: Walk) -> dict[int, list[int]]:
+    """Pairs whose errors act at an operation.
+
+    Those of a cat copy act at every operation of its packet, and, when the copy has become the wire, at the next one of the wire;
+    that of a teleportation at the first operation of its wire from then on.
+    """
+    steps: dict[int, list[int]] = {}
+    for task in walk.work.tasks:
+        for step in task.steps:
+            for wire in step.wires:
+                steps.setdefault(wire, []).append(step.operation)
+    touches = {wire: sorted(operations) for wire, operations in steps.items()}
+    found: dict[int, list[int]] = {}
+
+    def strike(wire: int, since: int, pair: int) -> None:
+        at = bisect_left(touches[wire], since)
+        if at < len(touches[wire]):
+            found.setdefault(touches[wire][at], []).append(pair)
+
+    for pair in walk.pairs:
+        if pair.kind == "cat":
+            for operation in pair.operations:
+                found.setdefault(operation, []).append(pair.number)
+        else:
+            strike(pair.wire, pair.operations[0], pair.number)
+    for change in walk.changes:
+        if change.copy >= 0:
+            strike(change.wire, change.operation, change.copy)
+    return found
 
 
 def replayed(pairs: Sequence[Pair], order: Sequence[int], link_qubits: int) -> int:

@@ -6,16 +6,14 @@ for each further node serves all gates there; a home may move to a node that has
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from qmesh_model.circuit import Kind
+from qmesh_model.reach import Reach
 from qmesh_planner.domain.errors import InfeasibleError
-from qmesh_planner.domain.purification import purified
 from qmesh_planner.domain.topology import Site, Topology
 from qmesh_planner.domain.weights import Weights
-from qmesh_planner.domain.work import Reach, Step, Task, Work
+from qmesh_planner.domain.work import Step, Task, Work
 
 _CALL_US = 500
 FREE_MOVE = 0xFFFFFFFF
@@ -23,30 +21,49 @@ FREE_MOVE = 0xFFFFFFFF
 
 @dataclass(slots=True)
 class Pair:
-    """A pair that the plan consumes."""
+    """A pair that the plan consumes.
+
+    Attributes:
+        number: place among the pairs.
+        wire: wire that it serves.
+        ends: its link, lesser site first.
+        far: the end that is not the wire's home.
+        kind: `cat` or `teleport`.
+        rounds: protocols of its purification.
+        operations: those of its packet.
+        tasks: their tasks.
+    """
 
     number: int
     wire: int
     ends: tuple[int, int]
+    far: int
     kind: str
+    rounds: tuple[str, ...]
     operations: list[int]
     tasks: list[int]
-    rounds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class HomeChange:
-    """A wire's home from an operation on."""
+    """A wire's home from an operation on; `copy` is the pair whose cat copy has become the wire, -1 for none."""
 
     wire: int
     site: int
     operation: int
     pair: int
+    copy: int = -1
 
 
 @dataclass(slots=True)
 class Walk:
-    """One walk over all tasks; `cost` is in nano-units."""
+    """One walk over all tasks.
+
+    Attributes:
+        cost: in nano-units.
+        begins: pairs whose first operation is the key.
+        unspent: rounds of purification that no pair of the wire has had yet.
+    """
 
     work: Work
     topology: Topology
@@ -61,11 +78,11 @@ class Walk:
     moving: list[int] = field(default_factory=list)
     home_of_task: list[tuple[int, ...]] = field(default_factory=list)
     peaks: list[int] = field(default_factory=list)
+    unspent: dict[int, list[str]] = field(default_factory=dict)
     _occupied: list[int] = field(default_factory=list)
     _copies: dict[int, dict[int, int]] = field(default_factory=dict)
     _holders: dict[int, int] = field(default_factory=dict)
     _fresh: set[int] = field(default_factory=set)
-    _rounds: dict[int, list[str]] = field(default_factory=dict)
 
     def run(self) -> Walk:
         """Places every task.
@@ -91,20 +108,6 @@ class Walk:
             self.home_of_task.append(tuple(self.homes[wire] for wire in task.wires))
         self._readouts()
         return self
-
-    @property
-    def unpurified(self) -> frozenset[int]:
-        """Wires with rounds of distillation left at the end: no pair came for them."""
-        return frozenset(self._rounds)
-
-    def delivered(self, pair: Pair) -> tuple[float, float]:
-        """Fidelity of a pair when it is delivered, and the mean number of raw pairs behind it."""
-        channel = self.topology.channel(*pair.ends)
-        return purified(channel.fidelity if channel is not None else 1.0, pair.rounds)
-
-    def pair_fidelity(self, operation: int) -> float:
-        """Probability that no pair which begins at an operation has an error."""
-        return math.prod(self.delivered(self.pairs[n])[0] for n in self.begins.get(operation, ()))
 
     def _place(self, task: Task) -> None:
         if task.operands == 1:
@@ -164,10 +167,15 @@ class Walk:
         for step in task.steps:
             if step.splits:
                 self._copies.pop(wire, None)
-            operation = self.work.circuit.operations[step.operation]
-            if operation.kind is Kind.DISTILLATION:
-                self._rounds.setdefault(wire, []).append(operation.name)
+            if step.purifies:
+                self.unspent.setdefault(wire, []).append(step.purifies)
         return self.homes[wire]
+
+    def home_before(self, wire: int, operation: int) -> int:
+        """Where a wire is at home until an operation begins."""
+        changes = [change for change in self.changes if change.wire == wire]
+        before = [change.site for change in changes if change.operation < operation]
+        return before[-1] if before else changes[0].site
 
     def _relocate(self, wire: int, able: Sequence[Site], task: Task) -> None:
         """Moves a home to a site that has the service; when all of those are full, two wires change places."""
@@ -206,19 +214,20 @@ class Walk:
     def _move(self, wire: int, site: int, operation: int, task: int) -> None:
         here = self.homes[wire]
         copies = self._copies.pop(wire, {})
-        pair = FREE_MOVE if site in copies else self._pair(wire, here, site, "teleport", operation, task)
+        copy = copies.get(site, -1)
+        pair = FREE_MOVE if copy >= 0 else self._pair(wire, here, site, "teleport", operation, task)
         self.homes[wire] = site
         self._occupied[here] -= 1
         self._occupied[site] += 1
         self.peaks[site] = max(self.peaks[site], self._occupied[site])
-        self.changes.append(HomeChange(wire, site, operation, pair))
+        self.changes.append(HomeChange(wire, site, operation, pair, copy))
         if not self.moving or self.moving[-1] != task:
             self.moving.append(task)
 
-    def _pair(self, wire: int, a: int, b: int, kind: str, operation: int, task: int) -> int:
-        number = len(self.pairs)
-        rounds = tuple(self._rounds.pop(wire, ()))
-        self.pairs.append(Pair(number, wire, (min(a, b), max(a, b)), kind, [operation], [task], rounds))
+    def _pair(self, wire: int, home: int, far: int, kind: str, operation: int, task: int) -> int:
+        number, ends = len(self.pairs), (min(home, far), max(home, far))
+        rounds = tuple(self.unspent.pop(wire, ()))
+        self.pairs.append(Pair(number, wire, ends, far, kind, rounds, [operation], [task]))
         self.begins.setdefault(operation, []).append(number)
         self.cost += self.weights.ebit
         return number

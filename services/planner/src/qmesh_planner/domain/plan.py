@@ -6,24 +6,27 @@ import hashlib
 import math
 import uuid
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from qmesh.fabric.v1 import state_pb2 as state
 from qmesh.planner.v1 import plan_pb2 as pb
 from qmesh.planner.v1 import planner_pb2 as planner
 from qmesh_model import wire
-from qmesh_model.circuit import Circuit
+from qmesh_model.circuit import Circuit, Operation
 from qmesh_model.errors import MeshError
+from qmesh_model.pairs import Decay
 from qmesh_planner import __version__
 from qmesh_planner.domain import ebits
 from qmesh_planner.domain.candidates import Candidates, Scored
+from qmesh_planner.domain.ebits import struck_by
 from qmesh_planner.domain.executors import stabilizer_components
 from qmesh_planner.domain.noise import operation_fidelity
 from qmesh_planner.domain.placement import Walk
 from qmesh_planner.domain.schedule import Schedule, schedule_of
 from qmesh_planner.domain.search import Search
 from qmesh_planner.domain.sequence import Group, groups_of
-from qmesh_planner.domain.topology import Topology, topology_of
+from qmesh_planner.domain.topology import Site, Topology, topology_of
 from qmesh_planner.domain.versions import Touch, Use, Versions
 from qmesh_planner.domain.weights import Demand, Weights
 from qmesh_planner.domain.work import Work, work_of
@@ -130,13 +133,15 @@ def _add_fragments(plan: pb.Plan, parts: _Parts) -> None:
             gate_ns=slot.gate,
             link_wait_ns=slot.link_wait,
             idle_ns=slot.idle,
-            wire_idle_ns=slot.wire_idle,
-            predicted_fidelity=math.prod(
-                operation_fidelity(site, op) * parts.walk.pair_fidelity(op.index) for op in operations
-            )
-            if parts.demand.noise
-            else 1.0,
+            predicted_fidelity=_predicted(parts, site, operations) if parts.demand.noise else 1.0,
         )
+
+
+def _predicted(parts: _Parts, site: Site, operations: Sequence[Operation]) -> float:
+    """Process fidelity of a fragment: its operations, and the pairs that they begin to use."""
+    pairs = [pair for op in operations for pair in parts.walk.begins.get(op.index, ())]
+    delivered = math.prod(parts.schedule.pairs[pair].errors.none for pair in pairs)
+    return delivered * math.prod(operation_fidelity(site, op) for op in operations)
 
 
 def _add_blocks(plan: pb.Plan, weights: Weights, parts: _Parts) -> None:
@@ -144,6 +149,7 @@ def _add_blocks(plan: pb.Plan, weights: Weights, parts: _Parts) -> None:
     candidates = Candidates(walk, parts.schedule, weights)
     block_of_unit = {unit.number: b for b, group in enumerate(parts.groups) for unit in group.units}
     holder: dict[tuple[int, int], int] = {}
+    struck = struck_by(walk)
     stages: dict[int, list[int]] = defaultdict(list)
     for number, (group, use) in enumerate(zip(parts.groups, parts.uses, strict=True)):
         needs = use.needs | {block_of_unit[need] for unit in group.units for need in unit.needs}
@@ -168,6 +174,8 @@ def _add_blocks(plan: pb.Plan, weights: Weights, parts: _Parts) -> None:
                     wires=step.wires,
                     fragment=fragment,
                     pairs=walk.begins.get(step.operation, ()),
+                    struck=struck.get(step.operation, ()),
+                    idle_ns=parts.schedule.idle.get(step.operation, ()),
                 )
         block.inputs.extend(_use(touch) for touch in use.inputs)
         block.outputs.extend(_use(touch) for touch in use.outputs)
@@ -230,8 +238,8 @@ def _add_pairs(plan: pb.Plan, parts: _Parts) -> None:
             wire=change.wire, node_id=ids[change.site], from_operation=change.operation, pair=change.pair
         )
     for pair in walk.pairs:
-        fidelity, raw = walk.delivered(pair)
-        born, used = parts.schedule.pairs[pair.number]
+        delivery = parts.schedule.pairs[pair.number]
+        errors = delivery.errors
         plan.ebits.add(
             pair=pair.number,
             wire=pair.wire,
@@ -240,10 +248,15 @@ def _add_pairs(plan: pb.Plan, parts: _Parts) -> None:
             kind=pair.kind,
             operation=pair.operations[0],
             packet=pair.operations,
-            fidelity=fidelity,
-            raw_pairs=raw,
-            born_ns=born,
-            used_ns=used,
+            fidelity=errors.none,
+            raw_pairs=delivery.raw_pairs,
+            born_ns=delivery.born,
+            used_ns=delivery.used,
+            error_x=errors.x,
+            error_y=errors.y,
+            error_z=errors.z,
+            rounds=pair.rounds,
+            draw=walk.begins[pair.operations[0]].index(pair.number),
         )
     order = [n for group in parts.groups for unit in group.units for n in unit.tasks]
     plan.ebit_summary.CopyFrom(
@@ -258,7 +271,7 @@ def _add_pairs(plan: pb.Plan, parts: _Parts) -> None:
                 pb.LinkEbits(node_a=ids[a], node_b=ids[b], ebits=count)
                 for (a, b), count in ebits.per_link(walk.pairs).items()
             ],
-            raw_pairs=sum(walk.delivered(pair)[1] for pair in walk.pairs),
+            raw_pairs=sum(delivery.raw_pairs for delivery in parts.schedule.pairs.values()),
         )
     )
 
@@ -289,6 +302,8 @@ def _add_figures(plan: pb.Plan, parts: _Parts) -> None:
     plan.slices = _slices(parts)
     plan.predicted_wall_seconds = _SECONDS_PER_CALL * len(plan.stages) * plan.slices
     plan.predicted_fidelity = math.prod(fragment.predicted_fidelity for fragment in plan.fragments)
+    if parts.demand.noise:
+        plan.predicted_fidelity *= _idling(parts)
     for block in plan.blocks:
         best = block.candidates[0].score
         plan.score.latency += best.latency
@@ -296,11 +311,30 @@ def _add_figures(plan: pb.Plan, parts: _Parts) -> None:
         plan.score.entanglement += best.entanglement
         plan.score.load += best.load
         plan.score.total += best.total
-    unused = parts.walk.unpurified
-    for fragment in plan.fragments:
-        if fragment.service_type == "distillation" and fragment.wires[0] in unused:
-            qubit = _qubit_name(parts.walk.work.circuit, fragment.qubits[0])
-            plan.warnings.append(f"distillation of {qubit} purifies nothing: no pair is delivered for it")
+    for distilled in sorted(parts.walk.unspent):
+        qubit = _qubit_name(parts.walk.work.circuit, _last_qubit(parts.walk.work, distilled))
+        plan.warnings.append(f"distillation of {qubit} purifies nothing: no pair is delivered for it")
+
+
+def _idling(parts: _Parts) -> float:
+    """Process fidelity of all waiting."""
+    walk = parts.walk
+    wires = {step.operation: step.wires for task in walk.work.tasks for step in task.steps}
+    kept = 1.0
+    for operation, waited in parts.schedule.idle.items():
+        for waiting, nanoseconds in zip(wires[operation], waited, strict=True):
+            site = walk.topology.sites[walk.home_before(waiting, operation)]
+            kept *= Decay.after(nanoseconds * 1e-9, site.t1_seconds, site.t2_seconds).twirled().none
+    return kept
+
+
+def _last_qubit(work: Work, wire: int) -> int:
+    """The qubit that a wire was when it was distilled last."""
+    return next(
+        fragment.qubits[fragment.wires.index(wire)]
+        for fragment in reversed(work.fragments)
+        if fragment.service_type == "distillation" and wire in fragment.wires
+    )
 
 
 def _qubit_name(circuit: Circuit, qubit: int) -> str:

@@ -42,6 +42,8 @@ class Site:
     load_permille: int
     readout_fidelity: float
     stabilizer: bool
+    t1_seconds: float
+    t2_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,4 +135,6 @@ def _site(number: int, node: registry.Node, min_fidelity: float) -> Site:
         node.load_permille,
         node.readout_fidelity or 1.0,
         "stabilizer" in node.executors,
+        node.memory.t1_seconds,
+        node.memory.t2_seconds,
     )

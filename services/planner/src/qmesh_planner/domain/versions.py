@@ -189,7 +189,6 @@ class Versions:
                 chain.collapses += max(1, len(operation.qubits) - 1)
             if self._demand.noise and not operation.terminal:
                 chain.fidelity *= 1 - error_probability(self._walk.topology.sites[site], operation)
-                chain.fidelity *= self._walk.pair_fidelity(index)
         wanted = set(operation.condition.versions) if operation.condition is not None else set()
         if operation.condition is not None:
             wanted |= {write.previous for write in operation.writes if write.previous >= 0}

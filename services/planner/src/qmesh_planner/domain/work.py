@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 
 from qmesh_model import gates
 from qmesh_model.circuit import Circuit, Kind, Operation
 from qmesh_model.components import Components, find_components
 from qmesh_model.fragments import Fragment, find_fragments
+from qmesh_model.reach import Reach, reaches
 from qmesh_model.wires import WireTrack, track_wires
-
-
-class Reach(Enum):
-    """How an operand of a multi-qubit operation is served when its home is elsewhere (physics.md section 2)."""
-
-    SHARED = "diagonal: a cat copy serves every gate of the packet"
-    SPLIT_SHARED = "a local gate first, then as SHARED"
-    SINGLE = "diagonal after a local gate: a cat copy serves this gate alone"
-    THERE_AND_BACK = "two teleportations"
-    BROUGHT = "the home moves"
+from qmesh_model.words import DISTILLATION_NAMES
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One operation inside a task."""
+    """One operation inside a task.
+
+    Attributes:
+        operation: index in the normal form.
+        wires: its wires.
+        reaches: how each of several operands is served when its home is elsewhere.
+        splits: it ends the cat copies of its wire.
+        purifies: protocol with which the next pair of its wire is purified, once more; empty for other operations.
+    """
 
     operation: int
     wires: tuple[int, ...]
     reaches: tuple[Reach, ...]
     splits: bool
+    purifies: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Everything that follows from the circuit alone."""
+    """Everything that follows from the circuit alone; `delays` are nanoseconds asked for before an operation, by wire."""
 
     circuit: Circuit
     track: WireTrack
@@ -60,6 +60,7 @@ class Work:
     fragments: tuple[Fragment, ...]
     tasks: tuple[Task, ...]
     wires: tuple[int, ...]
+    delays: dict[int, dict[int, int]]
 
 
 def work_of(circuit: Circuit) -> Work:
@@ -68,13 +69,36 @@ def work_of(circuit: Circuit) -> Work:
     fragments = tuple(find_fragments(circuit, track))
     tasks = tuple(_task(circuit, track, fragment) for fragment in fragments)
     wires = sorted({wire for task in tasks for wire in task.wires})
-    return Work(circuit, track, find_components(circuit, track), fragments, tasks, tuple(wires))
+    components = find_components(circuit, track)
+    return Work(circuit, track, components, fragments, tasks, tuple(wires), _delays(circuit, track))
+
+
+def _delays(circuit: Circuit, track: WireTrack) -> dict[int, dict[int, int]]:
+    waiting: dict[int, int] = {}
+    found: dict[int, dict[int, int]] = {}
+    for operation, wires in zip(circuit.operations, track.of_operation, strict=True):
+        if operation.kind is Kind.DELAY:
+            (seconds,) = gates.numeric(operation.parameters) or (0.0,)
+            for wire in wires:
+                waiting[wire] = waiting.get(wire, 0) + round(seconds * 1e9)
+        elif operation.needs_node:
+            due = {wire: waiting.pop(wire) for wire in wires if wire in waiting}
+            if due:
+                found[operation.index] = due
+    return found
 
 
 def _task(circuit: Circuit, track: WireTrack, fragment: Fragment) -> Task:
     operations = [circuit.operations[index] for index in fragment.operations]
     steps = tuple(
-        Step(op.index, track.of_operation[op.index], _reaches(op), _splits(op)) for op in operations
+        Step(
+            op.index,
+            track.of_operation[op.index],
+            reaches(op.kind, op.name, len(op.qubits)),
+            _splits(op),
+            _protocol(op),
+        )
+        for op in operations
     )
     return Task(
         fragment.number,
@@ -87,6 +111,12 @@ def _task(circuit: Circuit, track: WireTrack, fragment: Fragment) -> Task:
     )
 
 
+def _protocol(operation: Operation) -> str:
+    """Purification that an operation orders."""
+    names = {name: protocol for protocol, name in DISTILLATION_NAMES.items()}
+    return names[operation.name] if operation.kind is Kind.DISTILLATION else ""
+
+
 def _splits(operation: Operation) -> bool:
     """Whether a one-qubit operation ends the cat copies of its wire."""
     if len(operation.qubits) > 1:
@@ -97,20 +127,3 @@ def _splits(operation: Operation) -> bool:
     if values is None:
         return not gates.is_diagonal(operation.name)
     return gates.splits_segment(operation.name, values)
-
-
-def _reaches(operation: Operation) -> tuple[Reach, ...]:
-    width = len(operation.qubits)
-    if width == 1:
-        return ()
-    if operation.kind is Kind.SYNDROME:
-        return (Reach.BROUGHT,) * width
-    if operation.kind is not Kind.GATE:
-        return (Reach.THERE_AND_BACK,) * width
-    if operation.name == "bell_pair":
-        return (Reach.SPLIT_SHARED, Reach.SINGLE)
-    diagonal = gates.diagonal_operands(operation.name)
-    # A controlled one-qubit gate is diagonal after a change of basis on its target; so are rxx and ryy on both.
-    simple = sum(not flag for flag in diagonal) == 1 or operation.name in {"rxx", "ryy"}
-    other = Reach.SINGLE if simple else Reach.THERE_AND_BACK
-    return tuple(Reach.SHARED if flag else other for flag in diagonal)

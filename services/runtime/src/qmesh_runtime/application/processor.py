@@ -25,6 +25,7 @@ from qmesh_runtime.application.reserving import JobReservations
 from qmesh_runtime.domain.claim import Change, Claim
 from qmesh_runtime.domain.history import JobHistory
 from qmesh_runtime.domain.policy import RetryPolicy
+from qmesh_runtime.domain.profile import memories_of
 from qmesh_runtime.domain.requests import BlockRequests, JobFrame, RunKey, RunState
 from qmesh_runtime.domain.slices import passes_of
 from qmesh_runtime.ports import (
@@ -251,10 +252,11 @@ class JobProcessor:
         )
         self._used |= {candidate.node_id for block in plan.blocks for candidate in block.candidates}
         requests: dict[int, BlockRequests] = {}
+        memories = memories_of(compiled.nodes) if request.noise else None
         for run in runs:
             number = run.key.parameter_set
             if number not in requests:
-                requests[number] = BlockRequests(self._frame(), plan, self._form(number))
+                requests[number] = BlockRequests(self._frame(), plan, self._form(number), memories)
             known = recorded.get((number, run.key.first_shot, run.key.shots), {})
             await PlanPass(context, requests[number], run, known).run()
         finisher = Finisher(

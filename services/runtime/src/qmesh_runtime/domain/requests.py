@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from qmesh.circuit.v1 import circuit_pb2 as circuit
+from qmesh.fabric.v1 import advert_pb2 as advert
 from qmesh.fabric.v1 import gate_pb2 as gate
 from qmesh.fabric.v1 import state_pb2 as state
 from qmesh.planner.v1 import plan_pb2 as planning
@@ -56,7 +57,7 @@ def operations_of(
     plan: planning.Plan,
     block: planning.Block,
     form: circuit.Circuit,
-    pairs: Mapping[int, Sequence[gate.EbitUse]],
+    memories: Mapping[str, advert.Memory] | None = None,
 ) -> tuple[list[gate.NodeOperation], list[gate.FragmentHeader]]:
     """A block's operations on wires, with bound parameters, and its fragments.
 
@@ -64,10 +65,9 @@ def operations_of(
         plan: the plan.
         block: one of its blocks.
         form: the circuit with all parameters bound.
-        pairs: pairs by operation.
+        memories: decay times by node; None with noise off, when waiting and pairs leave no errors.
     """
     numbers = {fragment: number for number, fragment in enumerate(block.fragments)}
-    waited = set[int]()
     operations = []
     for step in block.operations:
         source = form.operations[step.operation]
@@ -81,12 +81,17 @@ def operations_of(
             writes=source.writes,
             terminal=source.terminal,
             fragment=numbers[step.fragment],
-            ebits=pairs.get(source.index, ()),
-            idle_ns=() if step.fragment in waited else _idle(plan.fragments[step.fragment], step.wires),
+            ebits=[ebit_use(plan.ebits[pair]) for pair in step.pairs],
         )
-        waited.add(step.fragment)
         if source.HasField("condition"):
             operation.condition.CopyFrom(source.condition)
+        if memories is not None:
+            operation.struck.extend(_strike(plan.ebits[pair], step.operation) for pair in step.struck)
+            operation.idle_ns.extend(step.idle_ns)
+            if step.idle_ns:
+                waited_at = [memories[_home_before(plan, wire, step.operation)] for wire in step.wires]
+                operation.t1_seconds.extend(memory.t1_seconds for memory in waited_at)
+                operation.t2_seconds.extend(memory.t2_seconds for memory in waited_at)
         operations.append(operation)
     headers = []
     for number in block.fragments:
@@ -104,37 +109,16 @@ def operations_of(
     return operations, headers
 
 
-def _idle(fragment: planning.Fragment, wires: Sequence[int]) -> list[int]:
-    """Waiting time of each wire of a fragment's first operation."""
-    times = dict(zip(fragment.wires, fragment.wire_idle_ns, strict=False))
-    return [times.get(wire, 0) for wire in wires]
+def _home_before(plan: planning.Plan, wire: int, operation: int) -> str:
+    """Node where a wire is at home until an operation begins."""
+    changes = [change for change in plan.homes if change.wire == wire]
+    before = [change.node_id for change in changes if change.from_operation < operation]
+    return before[-1] if before else changes[0].node_id
 
 
-def pairs_of(plan: planning.Plan) -> dict[int, list[gate.EbitUse]]:
-    """Pairs by operation: at each operation of their packet, or at the next one on their wire.
-
-    A wire that another operation drives out of its home is not among that operation's own.
-    """
-    wires = {step.operation: step.wires for block in plan.blocks for step in block.operations}
-    used: dict[int, list[gate.EbitUse]] = {}
-    begun: dict[int, int] = {}
-    for pair in plan.ebits:
-        draw = begun[pair.operation] = begun.get(pair.operation, -1) + 1
-        for number, operation in enumerate(pair.packet):
-            at: int | None = operation
-            if pair.wire not in wires.get(operation, ()):
-                at = min((i for i, on in wires.items() if i > operation and pair.wire in on), default=None)
-            if at is not None:
-                used.setdefault(at, []).append(ebit_use(pair, draw, again=number > 0))
-    return used
-
-
-def ebit_use(pair: planning.PlannedEbit, draw: int = 0, *, again: bool = False) -> gate.EbitUse:
-    """A planned pair as the executing node uses and records it."""
+def ebit_use(pair: planning.PlannedEbit) -> gate.EbitUse:
+    """A planned pair as the executing node records it."""
     return gate.EbitUse(
-        operation=pair.operation,
-        draw=draw,
-        again=again,
         pair=pair.pair,
         node_a=pair.node_a,
         node_b=pair.node_b,
@@ -144,7 +128,20 @@ def ebit_use(pair: planning.PlannedEbit, draw: int = 0, *, again: bool = False) 
         used_ns=pair.used_ns,
         wire=pair.wire,
         kind=pair.kind,
+        error_x=pair.error_x,
+        error_y=pair.error_y,
+        error_z=pair.error_z,
+        operation=pair.operation,
+        draw=pair.draw,
     )
+
+
+def _strike(pair: planning.PlannedEbit, operation: int) -> gate.EbitUse:
+    """A pair whose error acts at an operation; a cat copy that serves no gate there has become the wire."""
+    use = ebit_use(pair)
+    if pair.kind == "cat" and operation not in pair.packet:
+        use.kind = "kept"
+    return use
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,12 +160,18 @@ class JobFrame:
 class BlockRequests:
     """Requests of one plan for one parameter set; the part that never changes is built once."""
 
-    def __init__(self, frame: JobFrame, plan: planning.Plan, form: circuit.Circuit) -> None:
-        """Takes the plan and the circuit with the set's parameters bound."""
+    def __init__(
+        self,
+        frame: JobFrame,
+        plan: planning.Plan,
+        form: circuit.Circuit,
+        memories: Mapping[str, advert.Memory] | None,
+    ) -> None:
+        """Takes the plan, the circuit with the set's parameters bound, and decay times by node; None: noise off."""
+        self._memories = memories
         self._frame = frame
         self._plan = plan
         self._form = form
-        self._pairs = pairs_of(plan)
         self._static: dict[int, tuple[list[gate.NodeOperation], list[gate.FragmentHeader]]] = {}
 
     def build(
@@ -194,7 +197,7 @@ class BlockRequests:
             recorded: columns to project on, by version.
         """
         if block.block_id not in self._static:
-            self._static[block.block_id] = operations_of(self._plan, block, self._form, self._pairs)
+            self._static[block.block_id] = operations_of(self._plan, block, self._form, self._memories)
         operations, fragments = self._static[block.block_id]
         frame, key = self._frame, run.key
         request = gate.ExecuteRequest(

@@ -201,9 +201,11 @@ class EbitUse(_message.Message):
     USED_NS_FIELD_NUMBER: _builtins.int
     WIRE_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
+    ERROR_X_FIELD_NUMBER: _builtins.int
+    ERROR_Y_FIELD_NUMBER: _builtins.int
+    ERROR_Z_FIELD_NUMBER: _builtins.int
     OPERATION_FIELD_NUMBER: _builtins.int
     DRAW_FIELD_NUMBER: _builtins.int
-    AGAIN_FIELD_NUMBER: _builtins.int
     pair: _builtins.int
     """Number of the pair in the plan."""
     node_a: _builtins.str
@@ -222,12 +224,16 @@ class EbitUse(_message.Message):
     """Wire that the pair copies or carries."""
     kind: _builtins.str
     """"cat" or "teleport"."""
+    error_x: _builtins.float
+    """Probability that it leaves X on the wire when it is used."""
+    error_y: _builtins.float
+    """The same for Y."""
+    error_z: _builtins.float
+    """The same for Z."""
     operation: _builtins.int
-    """Operation that uses it first, by index in the normal form; keys the draw of its error."""
+    """First operation that uses it: its error is drawn there, once."""
     draw: _builtins.int
-    """Its place among the pairs that this operation begins to use; keys the draw, too."""
-    again: _builtins.bool
-    """A later operation of its packet: the pair was counted and recorded before."""
+    """Place among the pairs that begin at that operation: number of the draw."""
     def __init__(
         self,
         *,
@@ -240,13 +246,15 @@ class EbitUse(_message.Message):
         used_ns: _builtins.int = ...,
         wire: _builtins.int = ...,
         kind: _builtins.str = ...,
+        error_x: _builtins.float = ...,
+        error_y: _builtins.float = ...,
+        error_z: _builtins.float = ...,
         operation: _builtins.int = ...,
         draw: _builtins.int = ...,
-        again: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["again", b"again", "born_ns", b"born_ns", "draw", b"draw", "fidelity", b"fidelity", "kind", b"kind", "node_a", b"node_a", "node_b", b"node_b", "operation", b"operation", "pair", b"pair", "raw_pairs", b"raw_pairs", "used_ns", b"used_ns", "wire", b"wire"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["born_ns", b"born_ns", "draw", b"draw", "error_x", b"error_x", "error_y", b"error_y", "error_z", b"error_z", "fidelity", b"fidelity", "kind", b"kind", "node_a", b"node_a", "node_b", b"node_b", "operation", b"operation", "pair", b"pair", "raw_pairs", b"raw_pairs", "used_ns", b"used_ns", "wire", b"wire"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -270,6 +278,9 @@ class NodeOperation(_message.Message):
     FRAGMENT_FIELD_NUMBER: _builtins.int
     EBITS_FIELD_NUMBER: _builtins.int
     IDLE_NS_FIELD_NUMBER: _builtins.int
+    STRUCK_FIELD_NUMBER: _builtins.int
+    T1_SECONDS_FIELD_NUMBER: _builtins.int
+    T2_SECONDS_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """Index in the normal form."""
     kind: _circuit_pb2.OperationKind.ValueType
@@ -304,7 +315,19 @@ class NodeOperation(_message.Message):
 
     @_builtins.property
     def idle_ns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Idle time of each wire before it, in nanoseconds of model time."""
+        """Idle time of each wire before it, in nanoseconds of model time; empty: none."""
+
+    @_builtins.property
+    def struck(self) -> _containers.RepeatedCompositeFieldContainer[Global___EbitUse]:
+        """Pairs whose errors act at it."""
+
+    @_builtins.property
+    def t1_seconds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Relaxation time in seconds of the memory in which each wire waited; 0 means no decay. As long as `idle_ns`."""
+
+    @_builtins.property
+    def t2_seconds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Dephasing time in seconds of that memory; 0 means no decay. As long as `idle_ns`."""
 
     def __init__(
         self,
@@ -321,10 +344,13 @@ class NodeOperation(_message.Message):
         fragment: _builtins.int = ...,
         ebits: _abc.Iterable[Global___EbitUse] | None = ...,
         idle_ns: _abc.Iterable[_builtins.int] | None = ...,
+        struck: _abc.Iterable[Global___EbitUse] | None = ...,
+        t1_seconds: _abc.Iterable[_builtins.float] | None = ...,
+        t2_seconds: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["condition", b"condition"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["condition", b"condition", "ebits", b"ebits", "fragment", b"fragment", "idle_ns", b"idle_ns", "index", b"index", "kind", b"kind", "name", b"name", "parameters", b"parameters", "service_type", b"service_type", "terminal", b"terminal", "wires", b"wires", "writes", b"writes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["condition", b"condition", "ebits", b"ebits", "fragment", b"fragment", "idle_ns", b"idle_ns", "index", b"index", "kind", b"kind", "name", b"name", "parameters", b"parameters", "service_type", b"service_type", "struck", b"struck", "t1_seconds", b"t1_seconds", "t2_seconds", b"t2_seconds", "terminal", b"terminal", "wires", b"wires", "writes", b"writes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -122,7 +122,6 @@ class Fragment(_message.Message):
     LINK_WAIT_NS_FIELD_NUMBER: _builtins.int
     IDLE_NS_FIELD_NUMBER: _builtins.int
     PREDICTED_FIDELITY_FIELD_NUMBER: _builtins.int
-    WIRE_IDLE_NS_FIELD_NUMBER: _builtins.int
     fragment_id: _builtins.str
     """"<generation>.<number>", unique over all plans of a job."""
     service_type: _builtins.str
@@ -155,10 +154,6 @@ class Fragment(_message.Message):
     def dependencies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Fragments that must be done before, by number."""
 
-    @_builtins.property
-    def wire_idle_ns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Time for which each of the wires waits before the fragment's gates, in nanoseconds of model time."""
-
     def __init__(
         self,
         *,
@@ -174,11 +169,10 @@ class Fragment(_message.Message):
         link_wait_ns: _builtins.int = ...,
         idle_ns: _builtins.int = ...,
         predicted_fidelity: _builtins.float = ...,
-        wire_idle_ns: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block", b"block", "dependencies", b"dependencies", "fragment_id", b"fragment_id", "gate_ns", b"gate_ns", "idle_ns", b"idle_ns", "link_wait_ns", b"link_wait_ns", "operations", b"operations", "predicted_fidelity", b"predicted_fidelity", "qubits", b"qubits", "service_type", b"service_type", "start_ns", b"start_ns", "wire_idle_ns", b"wire_idle_ns", "wires", b"wires"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block", b"block", "dependencies", b"dependencies", "fragment_id", b"fragment_id", "gate_ns", b"gate_ns", "idle_ns", b"idle_ns", "link_wait_ns", b"link_wait_ns", "operations", b"operations", "predicted_fidelity", b"predicted_fidelity", "qubits", b"qubits", "service_type", b"service_type", "start_ns", b"start_ns", "wires", b"wires"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -335,6 +329,11 @@ class PlannedEbit(_message.Message):
     RAW_PAIRS_FIELD_NUMBER: _builtins.int
     BORN_NS_FIELD_NUMBER: _builtins.int
     USED_NS_FIELD_NUMBER: _builtins.int
+    ERROR_X_FIELD_NUMBER: _builtins.int
+    ERROR_Y_FIELD_NUMBER: _builtins.int
+    ERROR_Z_FIELD_NUMBER: _builtins.int
+    ROUNDS_FIELD_NUMBER: _builtins.int
+    DRAW_FIELD_NUMBER: _builtins.int
     pair: _builtins.int
     """Number of the pair in the plan."""
     wire: _builtins.int
@@ -355,9 +354,21 @@ class PlannedEbit(_message.Message):
     """Birth in nanoseconds of model time."""
     used_ns: _builtins.int
     """First use in nanoseconds of model time."""
+    error_x: _builtins.float
+    """Probability that the pair leaves X on the wire when it is used."""
+    error_y: _builtins.float
+    """The same for Y."""
+    error_z: _builtins.float
+    """The same for Z."""
+    draw: _builtins.int
+    """Place among the pairs that begin at its first operation."""
     @_builtins.property
     def packet(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """All operations of its packet."""
+
+    @_builtins.property
+    def rounds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Purification of each round before it, "bbpssw" or "dejmps"."""
 
     def __init__(
         self,
@@ -373,10 +384,15 @@ class PlannedEbit(_message.Message):
         raw_pairs: _builtins.float = ...,
         born_ns: _builtins.int = ...,
         used_ns: _builtins.int = ...,
+        error_x: _builtins.float = ...,
+        error_y: _builtins.float = ...,
+        error_z: _builtins.float = ...,
+        rounds: _abc.Iterable[_builtins.str] | None = ...,
+        draw: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["born_ns", b"born_ns", "fidelity", b"fidelity", "kind", b"kind", "node_a", b"node_a", "node_b", b"node_b", "operation", b"operation", "packet", b"packet", "pair", b"pair", "raw_pairs", b"raw_pairs", "used_ns", b"used_ns", "wire", b"wire"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["born_ns", b"born_ns", "draw", b"draw", "error_x", b"error_x", "error_y", b"error_y", "error_z", b"error_z", "fidelity", b"fidelity", "kind", b"kind", "node_a", b"node_a", "node_b", b"node_b", "operation", b"operation", "packet", b"packet", "pair", b"pair", "raw_pairs", b"raw_pairs", "rounds", b"rounds", "used_ns", b"used_ns", "wire", b"wire"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -392,6 +408,8 @@ class BlockOperation(_message.Message):
     WIRES_FIELD_NUMBER: _builtins.int
     FRAGMENT_FIELD_NUMBER: _builtins.int
     PAIRS_FIELD_NUMBER: _builtins.int
+    STRUCK_FIELD_NUMBER: _builtins.int
+    IDLE_NS_FIELD_NUMBER: _builtins.int
     operation: _builtins.int
     """Index in the normal form."""
     fragment: _builtins.int
@@ -404,6 +422,14 @@ class BlockOperation(_message.Message):
     def pairs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Pairs that it begins to use, by number."""
 
+    @_builtins.property
+    def struck(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Pairs whose errors act at it, by number: of its own wires, and of wires that moved since they were last touched."""
+
+    @_builtins.property
+    def idle_ns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Time that each wire has waited before it, in nanoseconds of model time; empty: none has."""
+
     def __init__(
         self,
         *,
@@ -411,10 +437,12 @@ class BlockOperation(_message.Message):
         wires: _abc.Iterable[_builtins.int] | None = ...,
         fragment: _builtins.int = ...,
         pairs: _abc.Iterable[_builtins.int] | None = ...,
+        struck: _abc.Iterable[_builtins.int] | None = ...,
+        idle_ns: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fragment", b"fragment", "operation", b"operation", "pairs", b"pairs", "wires", b"wires"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fragment", b"fragment", "idle_ns", b"idle_ns", "operation", b"operation", "pairs", b"pairs", "struck", b"struck", "wires", b"wires"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,15 @@
+// with: operations=4
+OPENQASM 3.0;
+include "stdgates.inc";
+qubit[2] q;
+bit[2] c;
+h q;
+h q;
+cx q[0], q[1];
+// mended:
+OPENQASM 3.0;
+include "stdgates.inc";
+qubit[2] q;
+bit[2] c;
+cx q[0], q[1];
+c = measure q;

@@ -1,0 +1,14 @@
+// with: nesting=2
+OPENQASM 3.0;
+include "stdgates.inc";
+qubit[2] q;
+bit[2] c;
+c = measure q;
+if (c[0]) { if (c[1]) { if (c == 3) { x q[0]; } } }
+// mended:
+OPENQASM 3.0;
+include "stdgates.inc";
+qubit[2] q;
+bit[2] c;
+c = measure q;
+if (c == 3) { x q[0]; }

@@ -1,0 +1,21 @@
+OPENQASM 3.0;
+include "stdgates.inc";
+qubit[2] q;
+bit[2] c;
+distillation q[0];
+distillation q[0];
+distillation q[0];
+distillation q[0];
+distillation q[0];
+cx q[0], q[1];
+// mended:
+OPENQASM 3.0;
+include "stdgates.inc";
+qubit[2] q;
+bit[2] c;
+distillation q[0];
+distillation q[0];
+distillation q[0];
+distillation q[0];
+cx q[0], q[1];
+c = measure q;

@@ -1,0 +1,13 @@
+// with: annotations=warn
+OPENQASM 3.0;
+include "stdgates.inc";
+pragma fast
+qubit q;
+bit c;
+c = measure q;
+// mended:
+OPENQASM 3.0;
+include "stdgates.inc";
+qubit q;
+bit c;
+c = measure q;

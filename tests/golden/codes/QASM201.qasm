@@ -1,0 +1,16 @@
+OPENQASM 3.0;
+include "stdgates.inc";
+qubit[2] q;
+bit[2] c;
+/* make a pair
+h q[0];
+cx q[0], q[1];
+// mended:
+OPENQASM 3.0;
+include "stdgates.inc";
+qubit[2] q;
+bit[2] c;
+/* make a pair */
+h q[0];
+cx q[0], q[1];
+c = measure q;

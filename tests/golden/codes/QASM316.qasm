@@ -1,0 +1,14 @@
+OPENQASM 3.0;
+include "stdgates.inc";
+qubit[2] q;
+bit[2] c;
+bit[2] d;
+c = measure q;
+if (c == d) x q[0];
+// mended:
+OPENQASM 3.0;
+include "stdgates.inc";
+qubit[2] q;
+bit[2] c;
+c = measure q;
+if (c == 3) x q[0];

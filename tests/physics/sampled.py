@@ -1,0 +1,185 @@
+"""One noisy circuit through planner, request builder and node executor, in this process: sampled fidelity beside the exact one."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import numpy as np
+
+from qmesh.circuit.v1 import circuit_pb2
+from qmesh.fabric.v1 import gate_pb2 as gate
+from qmesh.fabric.v1 import state_pb2 as state
+from qmesh.planner.v1 import plan_pb2 as planning
+from qmesh.planner.v1 import planner_pb2 as planner
+from qmesh.registry.v1 import registry_pb2 as registry
+from qmesh_model import wire
+from qmesh_model.gates import SERVICE_TYPES
+from qmesh_model.parser import parse
+from qmesh_node.domain.block import Block
+from qmesh_node.domain.ensemble import Ensemble
+from qmesh_node.domain.executor import Executor
+from qmesh_node.domain.memory import Memory
+from qmesh_node.domain.randomness import Draws
+from qmesh_node.domain.tableau import Part
+from qmesh_planner.domain.plan import make_plan
+from qmesh_planner.domain.weights import Weights
+from qmesh_runtime.domain.profile import memories_of, noise_profile
+from qmesh_runtime.domain.requests import operations_of
+from tests.physics.density import Density, Noise
+
+_WEIGHTS = Weights(1000, 20_000, 50_000_000, 2000)
+_ONE = ("h", "x", "s", "t", "sx", "ry(0.7)", "rz(0.4)", "rx(1.1)")
+_TWO = (
+    "cx", "cz", "cy", "swap", "cp(0.9)", "crx(0.6)", "ry_y", "bell_pair", "teleport", "rzz(0.5)", "rxx(0.8)", "iswap", "ch",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Fidelity of the executed state to the ideal one.
+
+    Attributes:
+        qubits: width.
+        pairs: pairs that the plan uses.
+        sampled: mean over shots.
+        stderr: its standard error.
+        exact: by the density matrix.
+        predicted: what the plan says.
+    """
+
+    qubits: int
+    pairs: int
+    sampled: float
+    stderr: float
+    exact: float
+    predicted: float
+
+    @property
+    def deviation(self) -> float:
+        """Standard errors between sampled and exact; beyond a rounding error of 1e-9."""
+        return max(0.0, abs(self.sampled - self.exact) - 1e-9) / max(self.stderr, 1e-12)
+
+
+def text_of(seed: int, max_qubits: int) -> str:
+    """A random circuit of gates, service words, delays and distillations."""
+    draw = random.Random(seed)
+    n = draw.randint(2, max_qubits)
+    lines = ["OPENQASM 3.0;", 'include "stdgates.inc";', f"qubit[{n}] q;"]
+    for _ in range(draw.randint(6, 24)):
+        a, b = draw.sample(range(n), 2)
+        kind = draw.random()
+        if kind < 0.35:
+            lines.append(f"{draw.choice(_ONE)} q[{a}];")
+        elif kind < 0.9:
+            gate_name = draw.choice(_TWO)
+            lines.append(
+                f"cry(0.3) q[{a}], q[{b}];" if gate_name == "ry_y" else f"{gate_name} q[{a}], q[{b}];"
+            )
+        elif kind < 0.95:
+            lines.append(f"delay[{draw.randint(1, 40)}ms] q[{a}];")
+        else:
+            lines.append(f"distillation{draw.choice(['', '(dejmps)'])} q[{a}];")
+    return "\n".join([*lines, "h q[0];"])
+
+
+def _snapshot(seed: int, qubits: int) -> registry.Snapshot:
+    """Two to four linked nodes that have room for the circuit between them; calibrations differ."""
+    draw = random.Random(seed + 1)
+    sites = draw.randint(2, 4)
+    found = registry.Snapshot(snapshot_id="s")
+    for number in range(sites):
+        node = found.nodes.add(
+            node_id=f"n{number}",
+            state_transfer=True,
+            executors=["ensemble", "stabilizer"],
+            readout_fidelity=0.99,
+        )
+        node.capacity.data_qubits, node.capacity.state_bytes = -(-qubits // sites) + 1, 1 << 30
+        node.memory.t1_seconds, node.memory.t2_seconds = draw.uniform(0.3, 2), draw.uniform(0.2, 1)
+        for service in SERVICE_TYPES:
+            node.services.add(
+                service_type=service, fidelity=draw.uniform(0.985, 0.9995), qubit_min=1, qubit_max=9,
+                duration_ns=draw.randint(1_000, 60_000), availability=1,
+            )  # fmt: skip
+    for a in range(sites):
+        for b in range(a + 1, sites):
+            found.links.add(
+                node_a=f"n{a}",
+                node_b=f"n{b}",
+                pair_fidelity=draw.uniform(0.93, 0.99),
+                pair_rate_hz=draw.uniform(100, 1000),
+            )
+    return found
+
+
+def compare(seed: int, *, max_qubits: int = 8, shots: int = 2000) -> Comparison:
+    """One circuit."""
+    form = wire.to_proto(parse(text_of(seed, max_qubits)))
+    qubits = sum(register.size for register in form.qubit_registers)
+    topology = _snapshot(seed, qubits)
+    plan = make_plan(
+        planner.CompileRequest(circuit=form, topology=topology, shots=shots, noise=True), _WEIGHTS
+    )
+    nodes = {node.node_id: node for node in topology.nodes}
+    operations = [
+        (operation, nodes[block.candidates[0].node_id])
+        for block in plan.blocks
+        for operation in operations_of(plan, block, form, memories_of(nodes))[0]
+    ]
+    noisy = [(op, Noise({s.service_type: s.fidelity for s in node.services})) for op, node in operations]
+    ideal = Density(qubits).run([(op, None) for op, _ in operations]).rho
+    vector = np.linalg.eigh(ideal)[1][:, -1]
+    exact = float((vector.conj() @ Density(qubits).run(noisy).rho @ vector).real)
+    overlaps = _overlaps(plan, form, nodes, shots, seed, vector)
+    return Comparison(
+        qubits, len(plan.ebits), float(overlaps.mean()), float(overlaps.std(ddof=1) / np.sqrt(shots)), exact,
+        plan.predicted_fidelity,
+    )  # fmt: skip
+
+
+def _overlaps(
+    plan: planning.Plan,
+    form: circuit_pb2.Circuit,
+    nodes: dict[str, registry.Node],
+    shots: int,
+    seed: int,
+    ideal: np.ndarray,
+) -> np.ndarray:
+    """Squared overlap of each shot's final state with the ideal one."""
+    kept: dict[tuple[int, int], Part] = {}
+    last: dict[int, Part] = {}
+    for block in plan.blocks:
+        node = nodes[block.candidates[0].node_id]
+        operations, headers = operations_of(plan, block, form, memories_of(nodes))
+        outputs = [
+            gate.OutputComponent(component=use.component, position=use.position, wires=use.wires)
+            for use in block.outputs
+        ]
+        parts = [kept[use.component, use.position].borrowed() for use in block.inputs]
+        executor = Executor(
+            Block(
+                operations, headers, outputs, block.fresh_wires, Draws(seed + 1, 0, shots), noise_profile(node),
+                stabilizer=block.executor == state.EXECUTOR_KIND_STABILIZER,
+            ),
+            parts, {}, {}, Memory(1 << 32).workspace(),
+        )  # fmt: skip
+        for use, component in zip(block.outputs, executor.run().components, strict=True):
+            component.freeze()
+            kept[use.component, use.position] = component
+            last.update(dict.fromkeys(use.wires, component))
+    ensembles = list({id(part): part for part in last.values()}.values())
+    whole: Ensemble | None = None
+    for part in ensembles:
+        assert isinstance(part, Ensemble)
+        whole = part if whole is None else whole.merge(part, lambda _rows: None)
+    assert whole is not None
+    n = sum(register.size for register in form.qubit_registers)
+    missing = [each for each in range(n) if each not in whole.wires]
+    for each in missing:
+        whole = whole.merge(Ensemble.zero(each, shots, np.complex128), lambda _rows: None)
+    order = [n - 1 - whole.wires.index(each) for each in reversed(range(n))]
+    states = (
+        whole.states.reshape(-1, *(2,) * n).transpose([0, *[1 + axis for axis in order]]).reshape(-1, 2**n)
+    )
+    return np.asarray(np.abs(states @ ideal.conj()) ** 2)[whole.row_of_shot]
