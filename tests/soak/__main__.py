@@ -7,13 +7,14 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 
-from tests.soak import circuits, faults, fidelity
+from tests.soak import circuits, faults, fidelity, splits
 from tests.soak.evidence import Evidence
 
 _SOAKS: Mapping[str, Callable[[], Evidence]] = {
     "circuits": circuits.run,
     "faults": faults.run,
     "fidelity": fidelity.run,
+    "splits": splits.run,
 }
 
 
