@@ -15,6 +15,7 @@ from qmesh.planner.v1 import plan_pb2 as planning
 from qmesh.planner.v1 import planner_pb2 as planner
 from qmesh.registry.v1 import registry_pb2 as registry
 from qmesh_model import wire
+from qmesh_model.errors import MeshError
 from qmesh_model.gates import SERVICE_TYPES
 from qmesh_model.parser import parse
 from qmesh_node.domain.bits import Column, pack
@@ -44,6 +45,7 @@ class Outcome:
 
     Attributes:
         plans: how many different plans were executed.
+        refused: topologies on which a code block has no room.
         blocks: blocks of all of them.
         nodes: the most nodes that one of them used.
         again: blocks that were executed again.
@@ -53,6 +55,7 @@ class Outcome:
     """
 
     plans: int = 0
+    refused: int = 0
     blocks: int = 0
     nodes: int = 0
     again: int = 0
@@ -67,7 +70,8 @@ def snapshots(seed: int, qubits: int) -> Iterator[registry.Snapshot]:
     draw = random.Random(seed)
     for count in _NODES:
         least = -(-qubits // count)
-        yield _snapshot([least + draw.randrange(1, 4) for _ in range(count)])
+        sizes = [least + draw.randrange(1, 4) for _ in range(count)]
+        yield _snapshot([max(5, sizes[0]), *sizes[1:]])
 
 
 def _snapshot(sizes: list[int]) -> registry.Snapshot:
@@ -175,7 +179,13 @@ def try_splits(seed: int, *, max_qubits: int = 10, shots: int = 1024) -> Outcome
         op.kind == circuit_pb2.OPERATION_KIND_MEASURE and not op.terminal for op in form.operations
     )
     for topology in snapshots(seed, wanted.num_qubits):
-        plan = make_plan(planner.CompileRequest(circuit=form, topology=topology, shots=shots), _WEIGHTS)
+        try:
+            plan = make_plan(planner.CompileRequest(circuit=form, topology=topology, shots=shots), _WEIGHTS)
+        except MeshError as error:
+            if error.code != "NO_CAPABLE_NODE":
+                raise
+            made.refused += 1  # a code block does not fit on nodes that are so small
+            continue
         made.plans += 1
         made.blocks += len(plan.blocks)
         made.nodes = max(made.nodes, len({block.candidates[0].node_id for block in plan.blocks}))

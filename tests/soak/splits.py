@@ -25,6 +25,7 @@ def run() -> Evidence:
         "qubits": "1 to 10",
         "with measurement, reset or condition before the end": sum(one.dynamic for one in found),
         "plans executed, each from amplitudes and from tableaux": sum(one.plans for one in found),
+        "topologies that were too small for a code block": sum(one.refused for one in found),
         "programs over several nodes": sum(one.nodes > 1 for one in found),
         "blocks": sum(one.blocks for one in found),
         "blocks executed again on their recorded bits": sum(one.again for one in found),
