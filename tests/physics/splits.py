@@ -181,8 +181,8 @@ def try_splits(seed: int, *, max_qubits: int = 10, shots: int = 1024) -> Outcome
     for topology in snapshots(seed, wanted.num_qubits):
         try:
             plan = make_plan(planner.CompileRequest(circuit=form, topology=topology, shots=shots), _WEIGHTS)
-        except MeshError as error:
-            if error.code != "NO_CAPABLE_NODE":
+        except MeshError as refusal:
+            if refusal.code != "NO_CAPABLE_NODE":
                 raise
             made.refused += 1  # a code block does not fit on nodes that are so small
             continue
