@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -66,15 +66,16 @@ class Outcome:
 
 def snapshots(seed: int, qubits: int) -> Iterator[registry.Snapshot]:
     """One node for everything, then two to five nodes whose sizes differ, with room for ancillas."""
-    yield _snapshot([qubits + 1])
+    yield snapshot_of([qubits + 1])
     draw = random.Random(seed)
     for count in _NODES:
         least = -(-qubits // count)
         sizes = [least + draw.randrange(1, 4) for _ in range(count)]
-        yield _snapshot([max(5, sizes[0]), *sizes[1:]])
+        yield snapshot_of([max(5, sizes[0]), *sizes[1:]])
 
 
-def _snapshot(sizes: list[int]) -> registry.Snapshot:
+def snapshot_of(sizes: Sequence[int]) -> registry.Snapshot:
+    """Linked nodes of these data qubits, all with every service."""
     found = registry.Snapshot(snapshot_id="s")
     for number, size in enumerate(sizes):
         node = found.nodes.add(
@@ -168,6 +169,16 @@ class Pass:
             component.digest() == self.kept[use.component, use.position].digest()
             for use, component in zip(block.outputs, made.components, strict=True)
         )
+
+
+def counts_on(
+    form: circuit_pb2.Circuit, topology: registry.Snapshot, *, seed: int, shots: int
+) -> dict[str, int]:
+    """Counts of a circuit as planned for a topology."""
+    plan = make_plan(planner.CompileRequest(circuit=form, topology=topology, shots=shots), _WEIGHTS)
+    one = Pass(plan, form, topology, Draws(seed, 0, shots), stabilizer=False)
+    one.run(random.Random(seed))
+    return one.counts()
 
 
 def try_splits(seed: int, *, max_qubits: int = 10, shots: int = 1024) -> Outcome:
