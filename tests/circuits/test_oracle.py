@@ -18,14 +18,14 @@ from tests.circuits.meaning import TooManyBranchesError, difference, distance, q
 
 TOLERANCE = 1e-9
 sampled = hypothesis.settings(
-    max_examples=500,
+    max_examples=200,
     deadline=None,
     derandomize=True,
     database=None,
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-fewer = hypothesis.settings(sampled, max_examples=120)
+fewer = hypothesis.settings(sampled, max_examples=80)
 
 
 def check_meaning(program: Program) -> None:

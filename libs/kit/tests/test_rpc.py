@@ -187,3 +187,25 @@ async def test_a_service_that_is_not_there_is_unavailable(tmp_path: Path) -> Non
         await Pair(channel, Planner(), "").pieces("good")
     assert (failed.value.code, failed.value.retry_after) == ("UNAVAILABLE", 1.0)
     await channel.close()
+
+
+async def test_a_call_that_the_server_cancels_may_be_asked_again(tmp_path: Path) -> None:
+    """What a server had not taken up when it stopped is canceled by gRPC: the same as a server that is away."""
+
+    async def cancel(_request: object, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[bytes]:
+        await context.abort(grpc.StatusCode.CANCELLED)
+        yield b""
+
+    handler = grpc.unary_stream_rpc_method_handler(cancel)
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers(
+        [grpc.method_handlers_generic_handler("qmesh.planner.v1.PlannerService", {"GetPlan": handler})]
+    )
+    server.add_insecure_port(f"unix:{tmp_path}/s")
+    await server.start()
+    channel = RpcChannel(f"unix:{tmp_path}/s", default_timeout=5.0)
+    with pytest.raises(ServiceError) as failed:
+        await Pair(channel, Planner(), "").pieces("good")
+    assert (failed.value.code, failed.value.retry_after) == ("UNAVAILABLE", 1.0)
+    await channel.close()
+    await server.stop(0)

@@ -200,25 +200,30 @@ class _Writer:
         operations = self.circuit.operations
         operation = operations[position]
         if operation.name == "swap":
-            swaps = self._run(position, "swap")
+            swaps = self._run(position, "swap", operation.service_type)
             for width in (2 * swaps + 1, 2 * swaps):
                 found = self._fourier(position, width, "iqft")
                 if found is not None:
                     return found
         elif operation.service_type == "qft":
-            found = self._fourier(position, 1 + self._run(position + 1, "cp"), "qft")
+            found = self._fourier(position, 1 + self._run(position + 1, "cp", "qft"), "qft")
             if found is not None:
                 return found
         if operation.service_type == "qft":
             raise NotWritableError(f"operation {position} is a part of no Fourier transform")
         return self._plain(operation), 1
 
-    def _run(self, position: int, name: str) -> int:
-        """How many operations of one name follow, as far as a transform could need them; each run is counted once."""
+    def _run(self, position: int, name: str, service: str) -> int:
+        """How many operations of one name and service follow, as far as a transform could need them."""
         operations, most = self.circuit.operations, self.circuit.num_qubits
         stop = min(position + most, len(operations))
         return next(
-            (k - position for k in range(position, stop) if operations[k].name != name), stop - position
+            (
+                k - position
+                for k in range(position, stop)
+                if operations[k].name != name or operations[k].service_type != service
+            ),
+            stop - position,
         )
 
     def _fourier(self, position: int, width: int, word: str) -> tuple[str, int] | None:

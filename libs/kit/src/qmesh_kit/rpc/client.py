@@ -33,6 +33,10 @@ def _translate(error: grpc.aio.AioRpcError) -> ServiceError:
                 return known
     if status == "UNAVAILABLE":
         return ServiceError("UNAVAILABLE", "the service cannot be reached", status=status, retry_after=1.0)
+    if status == "CANCELLED":  # by the other side: our own cancellation is no error of the call
+        return ServiceError(
+            "UNAVAILABLE", "the service stopped before it answered", status="UNAVAILABLE", retry_after=1.0
+        )
     if status == "DEADLINE_EXCEEDED":
         return ServiceError("DEADLINE_EXCEEDED", "the service did not answer in time", status=status)
     return ServiceError(
