@@ -64,14 +64,14 @@ class Outcome:
     findings: list[str] = field(default_factory=list)
 
 
-def snapshots(seed: int, qubits: int) -> Iterator[registry.Snapshot]:
-    """One node for everything, then two to five nodes whose sizes differ, with room for ancillas."""
+def snapshots(seed: int, qubits: int, *, code: bool) -> Iterator[registry.Snapshot]:
+    """One node for everything, then two to five narrow nodes, one of them with room for a code of three and its ancilla."""
     yield snapshot_of([qubits + 1])
     draw = random.Random(seed)
     for count in _NODES:
         least = -(-qubits // count)
-        sizes = [least + draw.randrange(1, 4) for _ in range(count)]
-        yield snapshot_of([max(5, sizes[0]), *sizes[1:]])
+        sizes = [least + draw.randrange(2) for _ in range(count)]
+        yield snapshot_of([max(4, sizes[0]) if code else sizes[0], *sizes[1:]])
 
 
 def snapshot_of(sizes: Sequence[int]) -> registry.Snapshot:
@@ -189,7 +189,8 @@ def try_splits(seed: int, *, max_qubits: int = 10, shots: int = 1024) -> Outcome
     made.dynamic = any(step.kind in {"reset", "parity"} or step.condition for step in wanted.steps) or any(
         op.kind == circuit_pb2.OPERATION_KIND_MEASURE and not op.terminal for op in form.operations
     )
-    for topology in snapshots(seed, wanted.num_qubits):
+    code = any(step.kind == "parity" for step in wanted.steps)
+    for topology in snapshots(seed, wanted.num_qubits, code=code):
         try:
             plan = make_plan(planner.CompileRequest(circuit=form, topology=topology, shots=shots), _WEIGHTS)
         except MeshError as refusal:
