@@ -4,6 +4,7 @@ import hypothesis
 import pytest
 from hypothesis import HealthCheck, Phase, given
 from qiskit import qasm2
+from qiskit.exceptions import QiskitError
 from qiskit.qasm2 import QASM2ParseError
 from qiskit_qasm3_import import ConversionError
 from qiskit_qasm3_import import parse as import3
@@ -73,7 +74,7 @@ def test_qiskits_importer_of_openqasm_3_agrees(program: Program) -> None:
     """Where `qiskit_qasm3_import` takes the text, it reads the same program."""
     try:
         other = import3(program.text)
-    except (ConversionError, TypeError):
+    except (ConversionError, QiskitError, TypeError):
         hypothesis.reject()
     other = other.assign_parameters(program.values) if other.parameters else other
     if any(item.operation.name == "for_loop" for item in other.data):

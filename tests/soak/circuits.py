@@ -10,6 +10,7 @@ from typing import Any, Final
 import hypothesis
 from hypothesis import HealthCheck, Phase, given
 from qiskit import QuantumCircuit, qasm2
+from qiskit.exceptions import QiskitError
 from qiskit.qasm2 import QASM2ParseError
 from qiskit_qasm3_import import ConversionError
 from qiskit_qasm3_import import parse as import3
@@ -127,7 +128,7 @@ def _qiskit3() -> _Tally:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)
                 other = import3(program.text)
-        except (ConversionError, TypeError):
+        except (ConversionError, QiskitError, TypeError):
             tally.not_taken += 1
             hypothesis.reject()
         if any(item.operation.name == "for_loop" for item in other.data):
