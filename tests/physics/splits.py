@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -64,17 +64,18 @@ class Outcome:
     findings: list[str] = field(default_factory=list)
 
 
-def snapshots(seed: int, qubits: int) -> Iterator[registry.Snapshot]:
-    """One node for everything, then two to five nodes whose sizes differ, with room for ancillas."""
-    yield _snapshot([qubits + 1])
+def snapshots(seed: int, qubits: int, *, code: bool) -> Iterator[registry.Snapshot]:
+    """One node for everything, then two to five narrow nodes, one of them with room for a code of three and its ancilla."""
+    yield snapshot_of([qubits + 1])
     draw = random.Random(seed)
     for count in _NODES:
         least = -(-qubits // count)
-        sizes = [least + draw.randrange(1, 4) for _ in range(count)]
-        yield _snapshot([max(5, sizes[0]), *sizes[1:]])
+        sizes = [least + draw.randrange(2) for _ in range(count)]
+        yield snapshot_of([max(4, sizes[0]) if code else sizes[0], *sizes[1:]])
 
 
-def _snapshot(sizes: list[int]) -> registry.Snapshot:
+def snapshot_of(sizes: Sequence[int]) -> registry.Snapshot:
+    """Linked nodes of these data qubits, all with every service."""
     found = registry.Snapshot(snapshot_id="s")
     for number, size in enumerate(sizes):
         node = found.nodes.add(
@@ -170,6 +171,16 @@ class Pass:
         )
 
 
+def counts_on(
+    form: circuit_pb2.Circuit, topology: registry.Snapshot, *, seed: int, shots: int
+) -> dict[str, int]:
+    """Counts of a circuit as planned for a topology."""
+    plan = make_plan(planner.CompileRequest(circuit=form, topology=topology, shots=shots), _WEIGHTS)
+    one = Pass(plan, form, topology, Draws(seed, 0, shots), stabilizer=False)
+    one.run(random.Random(seed))
+    return one.counts()
+
+
 def try_splits(seed: int, *, max_qubits: int = 10, shots: int = 1024) -> Outcome:
     """One program on one node and on two to five, with amplitudes and from stabilizer states."""
     wanted = program(seed, max_qubits=max_qubits)
@@ -178,7 +189,8 @@ def try_splits(seed: int, *, max_qubits: int = 10, shots: int = 1024) -> Outcome
     made.dynamic = any(step.kind in {"reset", "parity"} or step.condition for step in wanted.steps) or any(
         op.kind == circuit_pb2.OPERATION_KIND_MEASURE and not op.terminal for op in form.operations
     )
-    for topology in snapshots(seed, wanted.num_qubits):
+    code = any(step.kind == "parity" for step in wanted.steps)
+    for topology in snapshots(seed, wanted.num_qubits, code=code):
         try:
             plan = make_plan(planner.CompileRequest(circuit=form, topology=topology, shots=shots), _WEIGHTS)
         except MeshError as refusal:
