@@ -1,4 +1,4 @@
-// GHZ of five qubits in constant depth: parities of neighbours are measured, corrections fed forward.
+// GHZ of five qubits in constant depth: parities of neighbours are measured, corrections fed forward: c = 00000 and 11111, half each.
 OPENQASM 3.0;
 include "stdgates.inc";
 qubit[5] q;

@@ -1,4 +1,4 @@
-// Iterative phase estimation with one ancilla: the phase 13/16 of P(2 pi 13/16) on |1>, least significant bit first.
+// Iterative phase estimation with one ancilla: the phase 13/16 of P(2 pi 13/16) on |1>, least significant bit first: always c = 1101.
 // Reference: Griffiths, Niu, PRL 76 (1996) 3228.
 OPENQASM 3.0;
 include "stdgates.inc";
