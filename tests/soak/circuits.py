@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from typing import Any, Final
 
 import hypothesis
 from hypothesis import HealthCheck, Phase, given
 from qiskit import QuantumCircuit, qasm2
+from qiskit.exceptions import QiskitError
 from qiskit.qasm2 import QASM2ParseError
 from qiskit_qasm3_import import ConversionError
 from qiskit_qasm3_import import parse as import3
@@ -127,7 +131,7 @@ def _qiskit3() -> _Tally:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)
                 other = import3(program.text)
-        except (ConversionError, TypeError):
+        except (ConversionError, QiskitError, TypeError):
             tally.not_taken += 1
             hypothesis.reject()
         if any(item.operation.name == "for_loop" for item in other.data):
@@ -140,8 +144,10 @@ def _qiskit3() -> _Tally:
 
 
 def run() -> Evidence:
-    """All four comparisons."""
-    tallies = [_own(2), _own(3), _qiskit2(), _qiskit3()]
+    """All four comparisons, as many at once as there are cores."""
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+        running = [pool.submit(_own, 3), pool.submit(_qiskit3), pool.submit(_own, 2), pool.submit(_qiskit2)]
+        tallies = [one.result() for one in running]
     findings = [finding for tally in tallies for finding in tally.findings]
     findings += [
         f"{tally.name}: only {tally.checked} programs" for tally in tallies if tally.checked < _PROGRAMS
