@@ -341,6 +341,14 @@ async def test_inputs_that_contradict_the_block_are_invalid(lab: ModuleType) -> 
     wide = changed(lambda ref: ref.wires.extend([7, 8]))
     assert (await node.ask(wide)).outcome == gate.OUTCOME_RESOURCE_EXHAUSTED
 
+    def widened(ref: state.ComponentRef) -> None:
+        ref.executor = state.EXECUTOR_KIND_STABILIZER
+        ref.wires.extend(range(10, 1040))
+
+    record = await node.ask(changed(widened))
+    assert record.outcome == gate.OUTCOME_RESOURCE_EXHAUSTED
+    assert "limit of 1024" in record.error.message
+
 
 @trio_test
 async def test_a_fidelity_credibly_too_low_is_refused(lab: ModuleType) -> None:

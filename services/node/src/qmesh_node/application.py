@@ -16,7 +16,7 @@ from qmesh.fabric.v1 import channel_pb2 as channel
 from qmesh.fabric.v1 import gate_pb2 as gate
 from qmesh.fabric.v1 import state_pb2 as state
 from qmesh_node import __version__
-from qmesh_node.domain.admission import Admission, Limits, Offer, kept_until
+from qmesh_node.domain.admission import Admission, Limits, Offer, held_bytes, kept_until
 from qmesh_node.domain.bits import columns_of, message_of
 from qmesh_node.domain.block import Block
 from qmesh_node.domain.cost import is_small
@@ -361,9 +361,8 @@ class NodeService:
         elif ref.holder == self._signer.peer_id:
             raise LookupError(ref.holder)
         else:
-            pulled.resize(
-                number, ref.bytes
-            )  # counted while the block runs, and asked for before a byte arrives
+            # asked for before a byte arrives, and counted while the block runs
+            pulled.resize(number, held_bytes(ref))
             deadline = request.deadline or self._clock() + _PULL_SECONDS
             found = await self._source.pull(ref, component.addresses, request.reservation_token, deadline)
         if found.wires != tuple(ref.wires) or len(found.row_of_shot) != request.shots.count:
