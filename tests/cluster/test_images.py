@@ -20,7 +20,7 @@ BUDGETS = {
 }  # fmt: skip
 """Megabytes over the base image; the job that makes keys has no budget of its own."""
 PARTS = (*BUDGETS, "keys")
-FABRIC = {"registry", "runtime", "node", "keys"}
+FABRIC = {"registry", "runtime", "node"}
 PROGRAM = """
 import importlib.metadata, json, os, pathlib, shutil, sys
 packages = pathlib.Path("/opt/qmesh/lib/python3.12/site-packages")

@@ -428,3 +428,41 @@ async def test_observations_move_the_estimates(lab: ModuleType) -> None:
     for _ in range(50):
         failing.take(pb.Observation(service_type="cnot", success=False))
     assert failing.failure_permille == 1000
+
+
+async def _restarted(lab: ModuleType) -> application.Registry:
+    """A registry that was started again after two nodes had been there."""
+    store = lab.MemoryStore()
+    before = lab.registry(store)
+    await lab.join(before, "one", "two")
+    await before.save()
+    after: application.Registry = lab.registry(store)
+    await after.restore()
+    return after
+
+
+async def test_after_a_restart_watchers_wait_for_the_nodes_that_were_there(lab: ModuleType) -> None:
+    """The first snapshot has every node that was there before: no planner sees a mesh without nodes."""
+    made = await _restarted(lab)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        running = group.create_task(made.run())
+        first = group.create_task(anext(made.watch()))
+        await lab.join(made, "one")
+        await asyncio.sleep(0.1)
+        assert not first.done()
+        await lab.join(made, "two")
+        assert {node.name for node in (await first).nodes} == {"one", "two"}
+        running.cancel()
+
+
+async def test_watchers_do_not_wait_for_nodes_that_stay_away(
+    lab: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the time in which a peer becomes stale, the snapshot has those that are there."""
+    made = await _restarted(lab)
+    monkeypatch.setattr(made, "_stale_after", 0.3)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        running = group.create_task(made.run())
+        first = await anext(made.watch())
+        assert first.nodes == []
+        running.cancel()

@@ -12,13 +12,19 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
+import structlog
+
 from qmesh_kit import dependencies, logs
+from qmesh_kit.errors import is_foreseen
 from qmesh_kit.metrics import Metrics
 from qmesh_kit.probes import ProbeServer, Readiness
 from qmesh_kit.settings import BaseMeshSettings, ServiceSection
 
 Main = Callable[["Service"], Awaitable[None]]
 _GLANCE = 0.05
+_PAUSE = 0.5
+
+log = structlog.get_logger()
 
 
 class FatalError(Exception):
@@ -30,24 +36,43 @@ async def attend(
 ) -> None:
     """Waits for what a service needs, then runs it; readiness follows its dependencies meanwhile.
 
+    A start that fails because a dependency is slow or away again is begun anew, for as long as patience lasts.
+
     Raises:
         FatalError: a dependency was not there within `patience`.
     """
     needs = dependencies.of(name, settings)
+    deadline = time.monotonic() + settings.patience
     try:
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(dependencies.watch(needs, service.readiness, service.stopping))
-            if await _come(needs, service, settings.patience):
-                await main()
+            while await _come(needs, service, deadline, settings.patience):
+                if await _run(service, main, deadline):
+                    break
             watching.cancel()
     finally:
         for need in needs:
             await need.close()
 
 
-async def _come(needs: Sequence[dependencies.Dependency], service: Service, patience: float) -> bool:
+async def _run(service: Service, main: Callable[[], Awaitable[None]], deadline: float) -> bool:
+    """Runs a service to its end; False when its start failed for a reason that may pass."""
+    try:
+        await main()
+    except Exception as error:
+        over = service.started or service.stopping.is_set() or time.monotonic() > deadline
+        if over or not is_foreseen(error):
+            raise
+        log.warning("the start failed and is begun again", error=repr(_leaf(error)))
+        await asyncio.sleep(_PAUSE)
+        return False
+    return True
+
+
+async def _come(
+    needs: Sequence[dependencies.Dependency], service: Service, deadline: float, patience: float
+) -> bool:
     """Waits for all dependencies; False when the service is asked to stop before."""
-    deadline = time.monotonic() + patience
     while any(need.name in service.readiness.missing or not need.seen for need in needs):
         if service.stopping.is_set():
             return False
@@ -76,15 +101,17 @@ class Service:
         self.metrics = Metrics(name)
         self.readiness = Readiness()
         self.stopping = asyncio.Event()
+        self.started = False
         self._probes = ProbeServer(section.http, self.metrics, self.readiness) if section.http else None
         if self._probes is not None:
             self._probes.start()
 
     def ready(self, ports: Mapping[str, object]) -> None:
-        """The service takes work from now on."""
+        """The service takes work from now on; what fails later ends it."""
         gc.collect()
         gc.freeze()  # a full collection of what start-up made would stop the loop for tens of milliseconds
         self.readiness.on()
+        self.started = True
         found = dict(ports)
         if self._probes is not None:
             found["http"] = self._probes.address

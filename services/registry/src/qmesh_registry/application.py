@@ -36,6 +36,7 @@ MIN_INTERVAL = 1.0
 _GATHER = 0.02  # what comes together becomes one snapshot
 _RECENT = 64
 _PER_BOOT = 1_000_000
+_REMEMBERED = 30.0  # seconds before the newest sign of life of any peer: who was there then is expected back
 _PENDING_PER_SLOT = 8
 _MOST_REASON = 500
 
@@ -73,12 +74,19 @@ class Registry:
         self._version = 0
         self._made_at = -MIN_INTERVAL
         self._unsaved: dict[str, bytes] = {}
+        self._expected: set[str] = set()
+        self._settled = asyncio.Event()
+        self._settled.set()
         self._projected: set[str] = set()  # peers whose document is to be made anew
         self._topologies: deque[pb.Snapshot] = deque(maxlen=TOPOLOGY_PROJECTIONS.keep)
         self.nodes: Nodes | None = None
 
     async def restore(self) -> None:
-        """Takes up what was known before a restart; peers count as gone until they are heard."""
+        """Takes up what was known before a restart; peers count as gone until they are heard.
+
+        Watchers get nothing until those that were there shortly before are back, or had the time in which a peer becomes stale:
+        a planner goes on with what it knows, instead of planning for a mesh without nodes.
+        """
         for standing in await self._store.standings():
             record = self._record(standing.peer_id)
             record.status, record.tier = standing.status, standing.tier
@@ -88,6 +96,16 @@ class Registry:
             record.advertisement = advert.Advertisement.FromString(data)
             record.name = record.advertisement.name
             record.first_seen, record.last_seen, record.last_advert = first, last, last
+        last_sign = max((record.last_seen for record in self._records.values()), default=0.0)
+        self._expected = {
+            peer_id
+            for peer_id, record in self._records.items()
+            if record.status == READY
+            and record.advertisement is not None
+            and record.last_seen >= last_sign - _REMEMBERED
+        }
+        if self._expected:
+            self._settled.clear()
         self._projected = set(self._records)  # what a document store missed or lost is made good
         self._version = _PER_BOOT * await self._store.next_boot()
         await self._publish()
@@ -235,6 +253,7 @@ class Registry:
     async def run(self) -> None:
         """Makes a new snapshot when something changed: comings and goings at once, but at most one a second."""
         loop = asyncio.get_running_loop()
+        begun = loop.time()
         while True:
             try:
                 async with asyncio.timeout(self._stale_after / 6):
@@ -246,6 +265,9 @@ class Registry:
             self._dirty.clear()
             self._urgent = False
             await self._publish()
+            here = {node.node_id for node in self._snapshot.nodes}
+            if self._expected <= here or loop.time() - begun >= self._stale_after:
+                self._settled.set()
 
     async def _publish(self) -> None:
         made = snapshot_of(self._records, self._clock(), self._stale_after)
@@ -304,7 +326,8 @@ class Registry:
         return found
 
     async def watch(self) -> AsyncGenerator[pb.Snapshot]:
-        """The newest snapshot now and after every change."""
+        """The newest snapshot now, or soon after a restart, and after every change."""
+        await self._settled.wait()
         seen: pb.Snapshot | None = None
         while True:
             async with self._changed:
