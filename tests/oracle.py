@@ -84,6 +84,56 @@ def clifford_t12() -> QuantumCircuit:
     return qiskit.qasm2.loads(text)
 
 
+def ghz_feedforward() -> QuantumCircuit:
+    """GHZ-5 by parities of neighbours, the corrections as controlled gates."""
+    circuit = QuantumCircuit(QuantumRegister(9, "q"), ClassicalRegister(4, "m"), ClassicalRegister(5, "c"))
+    circuit.h(range(5))
+    for i in range(4):
+        circuit.cx(i, 5 + i)
+        circuit.cx(i + 1, 5 + i)
+    for i in range(4):
+        for j in range(i + 1, 5):
+            circuit.cx(5 + i, j)
+    circuit.measure([5, 6, 7, 8, 0, 1, 2, 3, 4], range(9))
+    return circuit
+
+
+def repeat_until_success() -> QuantumCircuit:
+    """Three attempts with an ancilla each, every one controlled by the failure of the one before."""
+    circuit = QuantumCircuit(
+        QuantumRegister(4, "q"), ClassicalRegister(3, "failed"), ClassicalRegister(1, "out")
+    )
+    angle = 2 * np.arctan(np.sqrt(0.5))
+    circuit.h(0)
+    circuit.ry(angle, 1)
+    circuit.cz(1, 0)
+    circuit.s(1)
+    circuit.ry(-angle, 1)
+    for before, ancilla in ((1, 2), (2, 3)):
+        circuit.cp(-np.pi / 2, before, 0)
+        circuit.cry(angle, before, ancilla)
+        circuit.ccz(before, ancilla, 0)
+        circuit.cp(np.pi / 2, before, ancilla)
+        circuit.cry(-angle, before, ancilla)
+    circuit.cp(-np.pi / 2, 3, 0)
+    circuit.rz(2 * np.arctan(0.5), 0)
+    circuit.h(0)
+    circuit.measure([1, 2, 3, 0], range(4))
+    return circuit
+
+
+def phase_estimation() -> QuantumCircuit:
+    """The phase 13/16 with an ancilla for each bit, by the inverse Fourier transform."""
+    circuit = QuantumCircuit(QuantumRegister(5, "q"), ClassicalRegister(4, "c"))
+    circuit.x(4)
+    circuit.h(range(4))
+    for k in range(4):
+        circuit.cp(2 * np.pi * 13 / 16 * 2**k, k, 4)
+    circuit.append(QFTGate(4).inverse(), range(4))
+    circuit.measure(range(4), range(4))
+    return circuit
+
+
 CIRCUITS = {
     "seed.qasm": seed,
     "ghz8.qasm": ghz8,
@@ -91,6 +141,9 @@ CIRCUITS = {
     "bv8.qasm": bv8,
     "teleport.qasm": teleport,
     "clifford_t12.qasm": clifford_t12,
+    "ghz_feedforward.qasm": ghz_feedforward,
+    "repeat_until_success.qasm": repeat_until_success,
+    "phase_estimation.qasm": phase_estimation,
 }
 
 

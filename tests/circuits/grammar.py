@@ -482,7 +482,7 @@ class _Writer:
                 words.insert(0, "inv @ ")
                 steps.append(lambda m: m.conj().T)
                 self.features.add("inv")
-            elif simple and not self.formals and not phase and self._fractional(words):
+            elif simple and not self.formals and not phase and self._fractional(gate, words):
                 exponent = self.choice([0.5, 1.5, -0.25, 1 / 3])
                 fractions = (
                     {} if self.portable else {0.5: "1/2", 1 / 3: "1/3"}
@@ -509,8 +509,13 @@ class _Writer:
 
         return f"{''.join(words)}{gate.name}{text}", width, matrix
 
-    def _fractional(self, words: Sequence[str]) -> bool:
-        """A fractional power next: of symbolic angles there is none, and eigenvalues near -1 must not be turned first."""
+    def _fractional(self, gate: Gate, words: Sequence[str]) -> bool:
+        """A fractional power next: of symbolic angles there is none, and eigenvalues near -1 must not be turned first.
+
+        The importer multiplies angles beyond a half turn instead of taking the principal power.
+        """
+        if self.portable and gate.params:
+            return False
         return not self.values and not any(word.startswith(("inv", "pow")) for word in words)
 
     def phase(self) -> None:
@@ -528,7 +533,9 @@ class _Writer:
     def define(self) -> None:
         """A gate definition; later calls mean its matrix."""
         self.features.add("gate definition")
-        width, count = self.integer(1, min(3, self.n)), self.integer(0, 2)
+        width = self.integer(1, min(3, self.n))
+        # the importer of OpenQASM 3 exchanges the values of parameters when the body does not use all of them
+        count = self.integer(0, 1 if self.portable and self.version == 3 else 2)
         name = f"g{len(self.gates)}"
         formals = [f"{self.choice(['a', 'θ' if self.version == 3 else 'b'])}{i}" for i in range(count)]
         operands = [f"w{i}" for i in range(width)]

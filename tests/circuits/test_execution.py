@@ -28,7 +28,7 @@ from tests.programs import program
 WEIGHTS = Weights(1000, 20_000, 50_000_000, 2000)
 FREE = {Kind.BARRIER, Kind.DELAY}
 sampled = hypothesis.settings(
-    max_examples=150,
+    max_examples=80,
     deadline=None,
     derandomize=True,
     database=None,

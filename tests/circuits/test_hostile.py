@@ -56,7 +56,11 @@ def test_hostile_text(name: str) -> None:
     assert len(render(text, caught.value.diagnostics)) < 20_000
 
 
-@pytest.mark.parametrize("name", sorted(name for name, code in EXPECTED.items() if code != "undecodable"))
+LARGE = sorted(name for name in EXPECTED if name.startswith(("02", "03", "04", "07", "13")))
+LARGE += ["05_sum_of_100000", "10_lines_250000", "10_one_line", "10_one_statement"]
+
+
+@pytest.mark.parametrize("name", LARGE)
 def test_hostile_text_takes_little_memory(name: str) -> None:
     """At most 20 MiB at once, counted by the allocator."""
     text = (CORPUS / f"{name}.qasm").read_bytes().decode()

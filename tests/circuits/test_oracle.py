@@ -3,13 +3,16 @@
 import hypothesis
 import pytest
 from hypothesis import HealthCheck, Phase, given
+from hypothesis import strategies as st
 from qiskit import qasm2
+from qiskit.exceptions import QiskitError
 from qiskit.qasm2 import QASM2ParseError
 from qiskit_qasm3_import import ConversionError
 from qiskit_qasm3_import import parse as import3
 
 from qmesh_model import wire
 from qmesh_model.circuit import Kind
+from qmesh_model.fastpath import FastPath
 from qmesh_model.fragments import find_fragments
 from qmesh_model.parser import parse
 from qmesh_model.wires import track_wires
@@ -18,14 +21,14 @@ from tests.circuits.meaning import TooManyBranchesError, difference, distance, q
 
 TOLERANCE = 1e-9
 sampled = hypothesis.settings(
-    max_examples=500,
+    max_examples=200,
     deadline=None,
     derandomize=True,
     database=None,
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-fewer = hypothesis.settings(sampled, max_examples=120)
+fewer = hypothesis.settings(sampled, max_examples=80)
 
 
 def check_meaning(program: Program) -> None:
@@ -73,7 +76,7 @@ def test_qiskits_importer_of_openqasm_3_agrees(program: Program) -> None:
     """Where `qiskit_qasm3_import` takes the text, it reads the same program."""
     try:
         other = import3(program.text)
-    except (ConversionError, TypeError):
+    except (ConversionError, QiskitError, TypeError):
         hypothesis.reject()
     other = other.assign_parameters(program.values) if other.parameters else other
     if any(item.operation.name == "for_loop" for item in other.data):
@@ -96,6 +99,19 @@ def test_nothing_is_dropped_on_the_way_to_fragments(program: Program) -> None:
         if op.kind in {Kind.BARRIER, Kind.DELAY} or (op.kind is Kind.SWAP and op.condition is None)
     ]
     assert sorted(held + free) == list(range(len(form.operations)))
+
+
+@fewer
+@given(st.sampled_from([2, 3]).flatmap(programs))
+def test_reading_at_speed_changes_nothing(program: Program) -> None:
+    """Plain statements are read by one expression; without it the whole grammar makes the same circuit, places included."""
+    fast = parse(program.text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FastPath, "run", lambda _: 0)
+        patch.setattr(FastPath, "one", lambda *_: False)
+        slow = parse(program.text)
+    assert fast == slow
+    assert fast.warnings == slow.warnings
 
 
 def test_the_oracle_sees_a_difference() -> None:

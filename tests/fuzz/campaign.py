@@ -89,7 +89,7 @@ def _measure(folder: Path, outcome: Outcome) -> None:
             outcome.findings.append(f"{path}: {min(times):.0f} ms, {peak / (1 << 20):.1f} MiB")
     outcome.figures |= {
         "slowest text, ms": round(slowest, 1),
-        "largest text, MiB": round(largest / (1 << 20), 1),
+        "largest text, MiB": round(largest / (1 << 20), 2),
         "bound of time, ms": MOST_MS,
         "bound of memory, MiB": MOST_BYTES >> 20,
         "exceptions other than a diagnosis": 0,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from typing import Final
+from unittest.mock import patch
 
 from qmesh_model import wire
 from qmesh_model.budgets import Budgets
 from qmesh_model.diagnostics import CircuitError, render
+from qmesh_model.fastpath import FastPath
 from qmesh_model.findings import CODES
 from qmesh_model.openqasm import NotWritableError, write
 from qmesh_model.parser import parse
@@ -54,12 +56,28 @@ def spends_budget(raw: bytes) -> bool:
     return False
 
 
+def _outcome(text: str) -> object:
+    try:
+        circuit = parse(text, BUDGETS)
+    except CircuitError as error:
+        return error.diagnostics
+    return circuit, circuit.warnings
+
+
+def _slowly(text: str) -> object:
+    """What a text gives when no statement is read by one expression."""
+    with patch.object(FastPath, "run", lambda _: 0), patch.object(FastPath, "one", lambda *_: False):
+        return _outcome(text)
+
+
 def judge(text: str) -> None:
     """Looks at everything that a text gives.
 
     Raises:
         BrokenPromiseError: when a promise does not hold; whatever else is raised breaks one as well.
     """
+    if _outcome(text) != _slowly(text):
+        raise BrokenPromiseError("reading at speed gives something else")
     try:
         circuit = parse(text, BUDGETS)
     except CircuitError as error:

@@ -7,13 +7,15 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 
-from tests.soak import circuits, faults, fidelity
-from tests.soak.evidence import Evidence
+from tests.soak import circuits, faults, fidelity, fuzz, splits
+from tests.soak.evidence import Evidence, commit_here
 
 _SOAKS: Mapping[str, Callable[[], Evidence]] = {
     "circuits": circuits.run,
     "faults": faults.run,
     "fidelity": fidelity.run,
+    "fuzz": fuzz.run,
+    "splits": splits.run,
 }
 
 
@@ -26,9 +28,9 @@ def main() -> int:
     options = parser.parse_args()
     bad = False
     for name in options.only or _SOAKS:
-        begun = time.monotonic()
+        begun, commit = time.monotonic(), commit_here()
         evidence = _SOAKS[name]()
-        evidence.write(time.monotonic() - begun)
+        evidence.write(time.monotonic() - begun, commit)
         bad |= not evidence.passed
         sys.stdout.write(f"{name}: {'passed' if evidence.passed else 'FAILED'}\n")
         for figure, value in evidence.figures.items():

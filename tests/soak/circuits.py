@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from typing import Any, Final
 
 import hypothesis
 from hypothesis import HealthCheck, Phase, given
 from qiskit import QuantumCircuit, qasm2
+from qiskit.exceptions import QiskitError
 from qiskit.qasm2 import QASM2ParseError
 from qiskit_qasm3_import import ConversionError
 from qiskit_qasm3_import import parse as import3
@@ -22,6 +26,7 @@ from tests.circuits.meaning import TooManyBranchesError, difference
 from tests.soak.evidence import Evidence
 
 _PROGRAMS: Final = 2_000
+_SPARE: Final = 20
 _TOLERANCE: Final = 1e-9
 _SEED: Final = 20261130
 
@@ -81,7 +86,7 @@ def _drawn(strategy: Any, act: Callable[[Program], None]) -> None:
 
     @hypothesis.seed(_SEED)
     @hypothesis.settings(
-        max_examples=_PROGRAMS,
+        max_examples=_PROGRAMS + _SPARE,
         deadline=None,
         database=None,
         phases=[Phase.generate],
@@ -126,7 +131,7 @@ def _qiskit3() -> _Tally:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)
                 other = import3(program.text)
-        except (ConversionError, TypeError):
+        except (ConversionError, QiskitError, TypeError):
             tally.not_taken += 1
             hypothesis.reject()
         if any(item.operation.name == "for_loop" for item in other.data):
@@ -139,8 +144,10 @@ def _qiskit3() -> _Tally:
 
 
 def run() -> Evidence:
-    """All four comparisons."""
-    tallies = [_own(2), _own(3), _qiskit2(), _qiskit3()]
+    """All four comparisons, as many at once as there are cores."""
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+        running = [pool.submit(_own, 3), pool.submit(_qiskit3), pool.submit(_own, 2), pool.submit(_qiskit2)]
+        tallies = [one.result() for one in running]
     findings = [finding for tally in tallies for finding in tally.findings]
     findings += [
         f"{tally.name}: only {tally.checked} programs" for tally in tallies if tally.checked < _PROGRAMS

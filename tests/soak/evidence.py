@@ -32,12 +32,12 @@ class Evidence:
     figures: Mapping[str, Any]
     findings: list[str] = field(default_factory=list)
 
-    def write(self, seconds: float) -> None:
-        """Writes docs/evidence/NAME.json; `seconds` is how long it took."""
+    def write(self, seconds: float, commit: str) -> None:
+        """Writes docs/evidence/NAME.json: how long it took, and what was tried."""
         document = {
             "soak": self.name,
             "passed": self.passed,
-            "commit": _commit(),
+            "commit": commit,
             "command": f"make soak ARGS='--only {self.name}'",
             "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "seconds": round(seconds),
@@ -49,8 +49,8 @@ class Evidence:
         (FOLDER / f"{self.name}.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 
 
-def _commit() -> str:
-    """The commit that was tried; marked when the checkout has changes besides evidence."""
+def commit_here() -> str:
+    """The commit of the checkout; marked when the checkout has changes besides evidence."""
 
     def git(*arguments: str) -> str:
         done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)

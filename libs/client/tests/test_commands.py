@@ -146,6 +146,16 @@ def test_validate_draws_a_circuit_and_its_mistakes_without_a_mesh(qmesh: Command
     assert json.loads(qmesh("validate", str(bad), "--json")[1])["diagnostics"][0]["related"]
 
 
+def test_validate_draws_idling_with_its_unit(qmesh: Command, tmp_path: Path) -> None:
+    """A delay is drawn as it was written, in the unit that suits it."""
+    path = tmp_path / "idle.qasm"
+    path.write_text(
+        "OPENQASM 3.0;\nqubit q;\ndelay[1us] q;\ndelay[1500ns] q;\ndelay[0.2ns] q;\ndelay[2s] q;\n"
+    )
+    out = qmesh("validate", str(path))[1]
+    assert [text for text in ("DELAY 1us", "DELAY 1.5us", "DELAY 0.2ns", "DELAY 2s") if text not in out] == []
+
+
 def test_validate_writes_the_normal_form_as_openqasm(qmesh: Command, tmp_path: Path) -> None:
     """What `--openqasm` prints is read back as the same circuit."""
     path = tmp_path / "loop.qasm"

@@ -281,6 +281,24 @@ async def test_missing_inputs_are_pulled_and_local_ones_are_not(lab: ModuleType)
 
 
 @trio_test
+async def test_a_pulled_input_is_asked_for_before_it_comes_and_counts_while_it_is_used(
+    lab: ModuleType,
+) -> None:
+    """RESOURCE_EXHAUSTED without a pull where the input alone is too large, with one where its copy is; the memory is as before."""
+    maker = lab.node("maker")
+    made = await maker.ask(_bell(lab, maker))
+    size = made.produced[0].bytes
+    for limit, pulls in ((size - 1, 0), (2 * size - 1, 1), (2 * size, 1)):
+        taker = lab.node("taker", limit=limit)
+        taker.elsewhere[made.produced[0].digest] = maker.store.get(made.produced[0].id).component
+        record = await taker.ask(_reading(made, _bell(lab, taker)))
+        fits = limit == 2 * size
+        assert record.outcome == (gate.OUTCOME_DONE if fits else gate.OUTCOME_RESOURCE_EXHAUSTED), limit
+        assert len(taker.pulled) == pulls
+        assert taker.memory.used == (size if fits else 0)
+
+
+@trio_test
 async def test_an_input_that_nobody_has_is_lost(lab: ModuleType) -> None:
     """INPUT_LOST names the versions: gone at another holder, gone here, or here with another digest."""
     maker, taker = lab.node("maker"), lab.node("taker")
@@ -322,6 +340,14 @@ async def test_inputs_that_contradict_the_block_are_invalid(lab: ModuleType) -> 
         assert record.outcome == gate.OUTCOME_INVALID, number
     wide = changed(lambda ref: ref.wires.extend([7, 8]))
     assert (await node.ask(wide)).outcome == gate.OUTCOME_RESOURCE_EXHAUSTED
+
+    def widened(ref: state.ComponentRef) -> None:
+        ref.executor = state.EXECUTOR_KIND_STABILIZER
+        ref.wires.extend(range(10, 1040))
+
+    record = await node.ask(changed(widened))
+    assert record.outcome == gate.OUTCOME_RESOURCE_EXHAUSTED
+    assert "limit of 1024" in record.error.message
 
 
 @trio_test

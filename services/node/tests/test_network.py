@@ -105,6 +105,7 @@ async def _peer(
             states=OpenedStates(
                 node.store, lab.TokenChecker([lab.RESERVATION.public_key]), runtimes.__contains__
             ),
+            dense_qubits=22,
             description=description,
             runtimes=runtimes,
             directory=directory,

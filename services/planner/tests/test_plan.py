@@ -256,3 +256,30 @@ def test_slices_only_where_fewer_shots_mean_fewer_rows() -> None:
     topology.nodes[0].capacity.state_bytes = 1 << 22
     body = _ghz(12, "t q[0];" + "".join(f"c[{i}] = measure q[{i}]; h q[{i}];" for i in range(7)))
     assert make_plan(request(body, topology), WEIGHTS).slices == 8
+
+
+def test_what_no_node_can_hold_is_refused_before_anything_runs() -> None:
+    """Too many qubits that interact, or too many bytes of one history: NO_CAPABLE_NODE, with both numbers."""
+    topology = _both(snapshot([40]))
+    with pytest.raises(
+        MeshError, match=r"30 qubits interact, with gates that need amplitudes; .* at most 22 together"
+    ) as wide:
+        make_plan(request(_ghz(30, "t q[0];"), topology), WEIGHTS)
+    assert wide.value.code == "NO_CAPABLE_NODE"
+    assert make_plan(request(_ghz(30), topology), WEIGHTS).blocks
+    topology.nodes[0].capacity.dense_qubits = 20
+    with pytest.raises(MeshError, match="at most 20 together"):
+        make_plan(request(_ghz(21, "t q[0];"), topology), WEIGHTS)
+    topology.nodes[0].capacity.state_bytes = 1 << 20
+    with pytest.raises(MeshError, match=r"take 16,777,220 bytes; the largest live node has 1,048,576"):
+        make_plan(request(_ghz(20, "t q[0];"), topology), WEIGHTS)
+
+
+def test_a_node_without_the_memory_is_no_candidate() -> None:
+    """A fallback that cannot hold the component is counted out by its reason."""
+    topology = snapshot([12, 12])
+    topology.nodes[1].capacity.dense_qubits = 8
+    topology.links.clear()
+    plan = make_plan(request(_ghz(11, "t q[0];"), topology), WEIGHTS)
+    assert [[c.node_id for c in block.candidates] for block in plan.blocks] == [["n0"]] * len(plan.blocks)
+    assert all({e.reason: e.count for e in block.exclusions} == {"memory": 1} for block in plan.blocks)

@@ -15,6 +15,7 @@ from qmesh_model.parameters import Expression, Parameter, render
 MOST_ROWS: Final = 40
 MOST_COLUMNS: Final = 400
 _LONGEST: Final = 14
+_UNITS: Final = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
 _FRACTIONS: Final = (1, 2, 3, 4, 6, 8, 12, 16, 32, 64, 128)
 _NEAR: Final = 1e-9
 _EXCHANGED: Final = "\N{MULTIPLICATION SIGN}"
@@ -129,10 +130,20 @@ def _symbols(operation: Operation) -> dict[int, str]:  # noqa: PLR0911 - one way
 
 def _box(name: str, operation: Operation) -> str:
     short = {"syndrome_extraction": "SYN", "distillation": "DIST", "distillation_dejmps": "DIST"}
-    text = short.get(name, name.upper() if name != "delay" else "DELAY")
-    if operation.parameters:
+    text = short.get(name, name.upper())
+    if operation.kind is Kind.DELAY:
+        text += f" {_duration(operation.parameters[0])}"
+    elif operation.parameters:
         text += f"({','.join(map(_angle, operation.parameters))})"
     return f"┤{text if len(text) <= _LONGEST else text[: _LONGEST - 1] + '…'}├"
+
+
+def _duration(value: Parameter) -> str:
+    """Seconds in the largest unit that leaves at least one."""
+    if isinstance(value, Expression):
+        return render(value)
+    unit, scale = next(((u, s) for u, s in _UNITS if value >= s * (1 - _NEAR)), _UNITS[-1])
+    return f"{value / scale:.4g}{unit}"
 
 
 def _angle(value: Parameter) -> str:

@@ -28,15 +28,39 @@ class Framer:
         self._buffer = bytearray()
         self._limit = limit
 
-    async def send(self, payload: bytes) -> None:
-        """Sends one frame in one write."""
-        size = len(payload)
-        head = bytearray()
-        while size > 127:  # noqa: PLR2004 - varint
-            head.append(size & 127 | 128)
-            size >>= 7
-        head.append(size)
-        await self._stream.write(bytes(head) + payload)
+    async def send(self, *parts: bytes | memoryview) -> None:
+        """Sends one frame, made of parts that are copied once, in one write."""
+        size = sum(len(part) for part in parts)
+        await self._stream.write(b"".join([varint(size), *parts]))
+
+    async def fill(self, count: int) -> bytearray:
+        """What has arrived, at least so many bytes of it; the caller may take from its beginning.
+
+        Raises:
+            EOFError: the stream ended before.
+        """
+        while len(self._buffer) < count:
+            data = await self._stream.read(_READ)
+            if not data:
+                raise EOFError("the stream ended")
+            self._buffer += data
+        return self._buffer
+
+    async def pour(self, target: memoryview) -> None:
+        """The next bytes, whatever frames they are in, straight into memory.
+
+        Raises:
+            EOFError: the stream ended before.
+        """
+        at = min(len(self._buffer), len(target))
+        target[:at] = self._buffer[:at]
+        del self._buffer[:at]
+        while at < len(target):
+            data = await self._stream.read(min(_READ, len(target) - at))
+            if not data:
+                raise EOFError("the stream ended")
+            target[at : at + len(data)] = data
+            at += len(data)
 
     def _take(self) -> bytes | None:
         size = shift = 0
@@ -73,6 +97,16 @@ class Framer:
             if not data:
                 raise EOFError("the stream ended")
             self._buffer += data
+
+
+def varint(value: int) -> bytes:
+    """A number in base 128, least significant digits first."""
+    made = bytearray()
+    while value > 127:  # noqa: PLR2004 - varint
+        made.append(value & 127 | 128)
+        value >>= 7
+    made.append(value)
+    return bytes(made)
 
 
 async def end_stream(stream: Any, *, reset: bool = True) -> None:

@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 
 from qmesh.fabric.v1 import channel_pb2, state_pb2
 from qmesh_fabric.errors import FabricError, PeerGone, RemoteError
-from qmesh_fabric.frames import FrameError, Framer, end_stream
+from qmesh_fabric.frames import MAX_FRAME, FrameError, Framer, end_stream, varint
 from qmesh_fabric.host import Host
 from qmesh_fabric.protocols import STATE
 
@@ -22,6 +22,11 @@ CHUNK = 256 << 10
 _ATTEMPTS = 3
 _HASHED_HERE = 1 << 20
 _REQUEST_SECONDS = 10.0
+_OFFSET, _DATA = 0x08, 0x12
+"""Tags of the fields of StateChunk."""
+_VARINT = 10
+_HEAD = 32
+"""Bytes that hold the length of a frame and everything of a chunk before its data."""
 
 Opened = tuple[state_pb2.ComponentRef, Sequence[memoryview]]
 Open = Callable[[str, state_pb2.PullRequest], Opened]
@@ -101,6 +106,12 @@ class _Transfer:
         self.data[chunk.offset : end] = chunk.data
         self.received = end
 
+    def room(self, offset: int, count: int) -> memoryview:
+        """Where the next chunk goes."""
+        if offset != self.received or offset + count > len(self.data):
+            raise RemoteError("CHUNK_OUT_OF_PLACE", "a chunk is not where it should be")
+        return memoryview(self.data)[offset : offset + count]
+
 
 async def _attempt(
     host: Host, holder: str, addresses: Sequence[str], request: state_pb2.PullRequest, transfer: _Transfer
@@ -116,13 +127,57 @@ async def _attempt(
         transfer.begin(header)
         while transfer.received < header.total_bytes:
             with trio.fail_after(_REQUEST_SECONDS):
-                transfer.take(state_pb2.StateChunk.FromString(await framer.receive()))
+                await _receive(framer, transfer)
     except RemoteError:
         raise
     except Exception as error:  # noqa: BLE001 - the library raises many kinds for a broken stream
         raise PeerGone(f"the pull from {holder} broke: {error!r}"[:200]) from None
     finally:
         await end_stream(stream)
+
+
+async def _receive(framer: Framer, transfer: _Transfer) -> None:
+    """The next chunk: as we send it straight into its destination, in any other spelling of the message by way of a copy."""
+    buffer = await framer.fill(1)
+    while len(buffer) < _HEAD and not _is_whole(buffer):
+        buffer = await framer.fill(len(buffer) + 1)
+    size, at = _number(buffer, 0)
+    end, offset = at + size, 0
+    if at < len(buffer) and buffer[at] == _OFFSET:
+        offset, at = _number(buffer, at + 1)
+    if at < len(buffer) and buffer[at] == _DATA:
+        count, at = _number(buffer, at + 1)
+        if at + count == end and 0 < count <= MAX_FRAME:
+            target = transfer.room(offset, count)
+            del buffer[:at]
+            await framer.pour(target)
+            transfer.received += count
+            return
+    transfer.take(state_pb2.StateChunk.FromString(await framer.receive()))
+
+
+def _number(buffer: bytearray, at: int) -> tuple[int, int]:
+    """A varint, and the place after it.
+
+    Raises:
+        FrameError: it does not end.
+    """
+    value = 0
+    for place in range(_VARINT):
+        if at + place >= len(buffer):
+            break
+        value |= (buffer[at + place] & 127) << 7 * place
+        if buffer[at + place] < 128:  # noqa: PLR2004 - varint
+            return value, at + place + 1
+    raise FrameError("a number does not end")
+
+
+def _is_whole(buffer: bytearray) -> bool:
+    """Whether the frame at the beginning has arrived; it may be shorter than the head of a chunk."""
+    if all(byte > 127 for byte in buffer[:_VARINT]):  # noqa: PLR2004 - varint
+        return len(buffer) >= _VARINT
+    size, at = _number(buffer, 0)
+    return len(buffer) >= at + size
 
 
 def serve_state(open_version: Open) -> Callable[[str, Any], Awaitable[None]]:
@@ -165,6 +220,7 @@ async def _send(
         flat = part.cast("B")
         start = max(0, offset - base)
         for at in range(start, flat.nbytes, CHUNK):
-            data = bytes(flat[at : at + CHUNK])
-            await framer.send(state_pb2.StateChunk(offset=base + at, data=data).SerializeToString())
+            data = flat[at : at + CHUNK]
+            head = bytes([_OFFSET]) + varint(base + at) if base + at else b""  # as the message is serialised
+            await framer.send(head, bytes([_DATA]) + varint(len(data)), data)
         base += flat.nbytes

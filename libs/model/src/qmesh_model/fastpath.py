@@ -28,7 +28,7 @@ _STATEMENT: Final = re.compile(
     re.ASCII,
 )
 _MEASURE: Final = re.compile(
-    rf"{_BLANK}(?:measure[ \t]++{_OPERAND}->[ \t]*+{_OPERAND}|{_OPERAND}=[ \t]*+measure[ \t]++{_OPERAND});",
+    rf"{_BLANK}()(?:measure[ \t]++{_OPERAND}->[ \t]*+{_OPERAND}|{_OPERAND}=[ \t]*+measure[ \t]++{_OPERAND});",
     re.ASCII,
 )
 _NUMBER: Final = re.compile(
@@ -224,7 +224,7 @@ class FastPath:
         return True
 
     def _measure(self, found: re.Match[str]) -> bool:
-        groups = found.groups()
+        _, *groups = found.groups()
         if groups[0] is not None:
             source, target = groups[:_PARTS], groups[_PARTS : 2 * _PARTS]
         elif self._context.version2:
@@ -235,7 +235,7 @@ class FastPath:
         if qubit < 0 or bit < 0:
             return False
         builder = self._context.builder
-        start, end = found.end() - len(found[0].lstrip()), found.end()
+        start, end = found.start(1), found.end()
         if not self._room(1, start, end):
             return False
         line, column = self._lexer.locate(start)

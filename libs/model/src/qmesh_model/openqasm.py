@@ -25,6 +25,7 @@ from qmesh_model.circuit import (
 )
 from qmesh_model.conditions import NEVER_WRITTEN
 from qmesh_model.definitions import Primitive
+from qmesh_model.limits import DEFAULT_LIMITS
 from qmesh_model.parameters import Parameter, render
 from qmesh_model.scope import KEYWORDS
 from qmesh_model.words import OTHER_WORDS, fourier, fourier_size
@@ -44,8 +45,8 @@ _COMPARISONS: Final = {
 }
 _LOGICAL: Final = {Logical.AND: "&&", Logical.OR: "||", Logical.XOR: "^"}
 _TAKEN: Final = frozenset({*KEYWORDS, *gates.GATES, *gates.ALIASES, *gates.UNITARY_WORDS, *OTHER_WORDS})
-_DEEPEST: Final = 30
-"""Blocks inside of one another, with room for the reader's bound."""
+_DEEPEST: Final = DEFAULT_LIMITS.nesting
+"""Blocks inside of one another that the reader takes."""
 _SYMBOLS: Final = "input float {};"
 
 
@@ -57,7 +58,8 @@ def write(circuit: Circuit) -> str:
     """The text of a circuit.
 
     Raises:
-        NotWritableError: when no text says the same; never for circuits that were read from a text.
+        NotWritableError: when no text says the same; of circuits that were read, those only whose branches rewrite bits that
+            more than 32 conditions around them read.
     """
     return _Writer(circuit).run()
 
@@ -116,6 +118,8 @@ class _Writer:
         wanted = _levels(condition) if condition is not None else []
         whole = [k for k, level in enumerate(wanted) if self._has_whole_else(level, position)]
         wanted = wanted[whole[-1] if whole else 0 :]
+        if len(wanted) > _DEEPEST:
+            wanted = wanted[-1:]
         left: Condition | None = None
         while self.open and self.open[-1] not in wanted:
             left = self._leave()
@@ -143,21 +147,21 @@ class _Writer:
         return condition
 
     def _condition(self, condition: Condition) -> str:
-        stack: list[str] = []
+        """Text of a condition; a chain of one operator nests no parentheses, however long it is."""
+        stack: list[tuple[str, Logical | None]] = []
         for step in condition.steps:
             if isinstance(step, BitVersion):
-                stack.append(self._truth(step.version))
+                stack.append((self._truth(step.version), None))
             elif isinstance(step, RegisterComparison):
-                stack.append(
-                    f"({self._register(step.versions)} {_COMPARISONS[step.comparison]} {step.value})"
-                )
+                text = f"{self._register(step.versions)} {_COMPARISONS[step.comparison]} {step.value}"
+                stack.append((text if len(condition.steps) == 1 else f"({text})", None))
             elif step is Logical.NOT:
-                stack.append(f"(!{stack.pop()})")
+                stack.append((f"!{_inner(*stack.pop())}", None))
             else:
-                right = stack.pop()
-                stack.append(f"({stack.pop()} {_LOGICAL[step]} {right})")
-        found = stack[0]
-        return found[1:-1] if found.startswith("(") and _closes_last(found) else found
+                right, (left, kind) = stack.pop(), stack.pop()
+                begun = left if kind is step else _inner(left, kind)
+                stack.append((f"{begun} {_LOGICAL[step]} {_inner(*right)}", step))
+        return stack[0][0]
 
     def _truth(self, version: int) -> str:
         return self.bits.names[self._bits_of((version,))[0]]
@@ -200,25 +204,30 @@ class _Writer:
         operations = self.circuit.operations
         operation = operations[position]
         if operation.name == "swap":
-            swaps = self._run(position, "swap")
+            swaps = self._run(position, "swap", operation.service_type)
             for width in (2 * swaps + 1, 2 * swaps):
                 found = self._fourier(position, width, "iqft")
                 if found is not None:
                     return found
         elif operation.service_type == "qft":
-            found = self._fourier(position, 1 + self._run(position + 1, "cp"), "qft")
+            found = self._fourier(position, 1 + self._run(position + 1, "cp", "qft"), "qft")
             if found is not None:
                 return found
         if operation.service_type == "qft":
             raise NotWritableError(f"operation {position} is a part of no Fourier transform")
         return self._plain(operation), 1
 
-    def _run(self, position: int, name: str) -> int:
-        """How many operations of one name follow, as far as a transform could need them; each run is counted once."""
+    def _run(self, position: int, name: str, service: str) -> int:
+        """How many operations of one name and service follow, as far as a transform could need them."""
         operations, most = self.circuit.operations, self.circuit.num_qubits
         stop = min(position + most, len(operations))
         return next(
-            (k - position for k in range(position, stop) if operations[k].name != name), stop - position
+            (
+                k - position
+                for k in range(position, stop)
+                if operations[k].name != name or operations[k].service_type != service
+            ),
+            stop - position,
         )
 
     def _fourier(self, position: int, width: int, word: str) -> tuple[str, int] | None:
@@ -280,14 +289,9 @@ def _angles(params: tuple[Parameter, ...]) -> str:
     return f"({', '.join(map(render, params))})" if params else ""
 
 
-def _closes_last(text: str) -> bool:
-    """Whether the first parenthesis is closed by the last character."""
-    depth = 0
-    for place, character in enumerate(text):
-        depth += (character == "(") - (character == ")")
-        if not depth:
-            return place == len(text) - 1
-    return False
+def _inner(text: str, kind: Logical | None) -> str:
+    """A part of a condition, in parentheses when an operator joins it."""
+    return text if kind is None else f"({text})"
 
 
 def _shared(condition: Condition) -> set[Condition]:

@@ -21,7 +21,7 @@ from qmesh_model.circuit import Circuit, Comparison, Condition, Kind, Logical, R
 from qmesh_model.comparison import ConditionReader
 from qmesh_model.conditions import ConditionTooLarge, joined
 from qmesh_model.context import Context
-from qmesh_model.diagnostics import CircuitError, Diagnostic, Related
+from qmesh_model.diagnostics import CircuitError, Diagnostic
 from qmesh_model.fastpath import FastPath
 from qmesh_model.findings import CODES
 from qmesh_model.limits import DEFAULT_LIMITS, Limits
@@ -29,6 +29,7 @@ from qmesh_model.loops import Loop, begin_pass, read_head
 from qmesh_model.modifiers import WORDS
 from qmesh_model.quoting import quoted
 from qmesh_model.refusals import REFUSED, declared, refuse
+from qmesh_model.reports import Reports, forbidden_character
 from qmesh_model.segments import Fault, Lexer, Segment
 
 type _Statement = Callable[[Context, Segment], None]
@@ -54,12 +55,6 @@ _IGNORABLE: Final = {
     "pragma": ("QASM308", "MESH154"),
 }
 _GUARDS: Final = frozenset({"if", "else", "for"})
-_DECLARES: Final = re.compile(
-    r"\b(?:gate|let|qreg|creg|(?:qubit|bit|(?:const|input)[ \t]++\w++)(?:[ \t]*+\[[^\]]{0,20}\])?)(?:[ \t]++|(?<=\]))\Z"
-)
-_WORD: Final = re.compile(r"\w")
-_BEFORE_NAME: Final = 80
-_OCCURRENCES: Final = 500
 _ELSE: Final = re.compile(r"else\b")
 _CLOCK: Final = 16
 """Segments between two looks at the clock."""
@@ -103,7 +98,7 @@ class _Parser:
         self.lexer = Lexer(text, limits)
         self.builder = Builder(limits)
         self.context = Context(limits, self.builder)
-        self.diagnostics: list[Diagnostic] = []
+        self.reports = Reports(self.lexer, limits.diagnostics)
         self.blocks: list[_Block] = []
         self.waiting: list[_If] = []
         self.fast = FastPath(self.lexer, self.context)
@@ -118,8 +113,8 @@ class _Parser:
         """
         with contextlib.suppress(_Abort):
             self._run()
-        if self.diagnostics:
-            raise CircuitError(self.diagnostics)
+        if self.reports.diagnostics:
+            raise CircuitError(self.reports.diagnostics)
         context = self.context
         language = "2.0" if context.version2 else "3.0"
         return self.builder.finish(
@@ -163,9 +158,9 @@ class _Parser:
                     "QASM207", _NEVER_CLOSED, self.blocks[-1].start, self.blocks[-1].start + 1, hint="add `}`"
                 )
             )
-        elif not self.context.version and not self.diagnostics:
+        elif not self.context.version and not self.reports.diagnostics:
             self._report(_no_version(max(0, at - 1), max(1, at)))
-        elif not self.builder.num_qubits and not self.diagnostics:
+        elif not self.builder.num_qubits and not self.reports.diagnostics:
             hint = "declare `qreg q[2];`" if self.context.version2 else "declare `qubit[2] q;`"
             self._report(
                 Fault("MESH115", "the text declares no qubit", max(0, at - 1), max(1, at), hint=hint)
@@ -487,67 +482,15 @@ class _Parser:
                 self._close(segment)
 
     def _report(self, fault: Fault) -> None:
-        if fault.code:
-            if fault.code in {"QASM210", "QASM212"}:
-                self._find_later(fault)
-            line, column = self.lexer.locate(fault.start)
-            stop = self.lexer.text.find("\n", fault.start, fault.end)
-            end = fault.end if stop < 0 else stop
-            self.diagnostics.append(
-                Diagnostic(
-                    fault.code,
-                    fault.args[0],
-                    line,
-                    column,
-                    column + max(1, end - fault.start),
-                    label=fault.label,
-                    hint=self._hint(fault),
-                    related=self._related(fault),
-                )
-            )
-        if fault.fatal or len(self.diagnostics) >= self.limits.diagnostics:
+        if self.reports.add(fault, in_loop=any(block.loop is not None for block in self.blocks)):
             raise _Abort
 
-    def _hint(self, fault: Fault) -> str:
-        hint = fault.hint or CODES[fault.code].hint
-        if fault.code == "QASM215" and any(block.loop is not None for block in self.blocks):
-            return f"{hint}; a loop's range includes both ends"
-        return hint
-
-    def _find_later(self, fault: Fault) -> None:
-        """A name that is declared further down: says so, and where."""
-        text, name = self.lexer.text, self.lexer.text[fault.start : fault.end]
-        at = fault.end
-        for _ in range(_OCCURRENCES):
-            at = text.find(name, at + 1)
-            if at < 0:
-                return
-            if _DECLARES.search(text[max(0, at - _BEFORE_NAME) : at]) and not _WORD.match(
-                text, at + len(name)
-            ):
-                fault.hint = "declare it before it is used"
-                fault.other = (at, at + len(name), "declared here, too late")
-                return
-
-    def _related(self, fault: Fault) -> tuple[Related, ...]:
-        """The second place."""
-        if fault.other is None:
-            return ()
-        start, end, label = fault.other
-        line, column = self.lexer.locate(start)
-        stop = self.lexer.text.find("\n", start, end)
-        return (Related(line, column, column + max(1, (end if stop < 0 else stop) - start), label),)
-
     def _warnings(self) -> list[Diagnostic]:
-        found = []
         if not any(draft[0] is Kind.MEASURE for draft in self.builder.drafts):
             self.context.warn("MESH152", 0, 1, "nothing is measured")
         if not any(draft[2] for draft in self.builder.drafts):
             self.context.warn("MESH156", 0, 1, "there is nothing to execute")
-        for code, (start, end, message) in self.context.warnings.items():
-            line, column = self.lexer.locate(start)
-            found.append(Diagnostic(code, message, line, column, column + end - start, CODES[code].hint))
-        return found
+        return self.reports.warnings(self.context.warnings)
 
 
 def _no_version(start: int, end: int) -> Fault:
@@ -561,16 +504,6 @@ def _no_version(start: int, end: int) -> Fault:
 
 
 _LINE_END: Final = re.compile(r"\r\n?")
-_FORBIDDEN: Final = re.compile("[\0\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
-"""What no text holds, comments included: NUL, halves of surrogate pairs, and marks that turn the direction of text."""
-
-
-def _forbidden(text: str, at: int) -> Diagnostic:
-    before = _LINE_END.sub("\n", text[:at])
-    column = len(before) - before.rfind("\n")
-    message = f"unexpected character {quoted(text[at])}"
-    hint = "remove it; a text holds no NUL, no lone surrogate and no mark that turns its direction"
-    return Diagnostic("QASM200", message, before.count("\n") + 1, column, column + 1, hint)
 
 
 def parse(text: str, limits: Limits = DEFAULT_LIMITS) -> Circuit:
@@ -589,7 +522,7 @@ def parse(text: str, limits: Limits = DEFAULT_LIMITS) -> Circuit:
     if len(text) > limits.text_bytes or len(text.encode("utf-8", "surrogatepass")) > limits.text_bytes:
         message = f"the text has more than {limits.text_bytes} bytes (`text_bytes`)"
         raise CircuitError([Diagnostic("MESH100", message, 1, 1, 2, CODES["MESH100"].hint)])
-    forbidden = _FORBIDDEN.search(text)
+    forbidden = forbidden_character(text)
     if forbidden is not None:
-        raise CircuitError([_forbidden(text, forbidden.start())])
+        raise CircuitError([forbidden])
     return _Parser(_LINE_END.sub("\n", text), Budgets.of(limits)).run()

@@ -119,6 +119,7 @@ async def _serve(settings: Settings, boot: _Boot) -> None:
             store=store,
             states=OpenedStates(store, tokens, runtimes.__contains__),
             description=description,
+            dense_qubits=section.dense_qubits,
             runtimes=runtimes,
             directory=directory,
             registries=section.registries,

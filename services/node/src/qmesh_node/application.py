@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 
 import structlog
@@ -15,7 +16,7 @@ from qmesh.fabric.v1 import channel_pb2 as channel
 from qmesh.fabric.v1 import gate_pb2 as gate
 from qmesh.fabric.v1 import state_pb2 as state
 from qmesh_node import __version__
-from qmesh_node.domain.admission import Admission, Limits, Offer, kept_until
+from qmesh_node.domain.admission import Admission, Limits, Offer, held_bytes, kept_until
 from qmesh_node.domain.bits import columns_of, message_of
 from qmesh_node.domain.block import Block
 from qmesh_node.domain.cost import is_small
@@ -30,7 +31,7 @@ from qmesh_node.domain.errors import (
 )
 from qmesh_node.domain.executor import Execution, Executor
 from qmesh_node.domain.load import LoadMeter
-from qmesh_node.domain.memory import Memory
+from qmesh_node.domain.memory import Memory, Workspace
 from qmesh_node.domain.noise import Behaviour
 from qmesh_node.domain.randomness import Draws
 from qmesh_node.domain.store import Claim, Version, VersionStore
@@ -195,17 +196,17 @@ class NodeService:
         """Waits for a slot, executes, and makes what was made visible."""
         if self._behaviour.delay_seconds:
             await trio.sleep(self._behaviour.delay_seconds)
-        async with self._slots:
+        async with self._slots, self._room() as pulled:
             if request.deadline and request.deadline < self._clock():
                 raise DeadlineError("the deadline passed before the work began")
             begun = trio.current_time()
-            inputs = await self._inputs(request)
-            pulled = trio.current_time()
-            record.pull_seconds = pulled - begun
+            inputs = await self._inputs(request, pulled)
+            ready = trio.current_time()
+            record.pull_seconds = ready - begun
             record.input_digests.extend(component.ref.digest for component in request.inputs)
             try:
                 execution, versions = await self._run(request, record, inputs)
-                record.compute_seconds = trio.current_time() - pulled
+                record.compute_seconds = trio.current_time() - ready
                 self.meter.add(self._clock() - record.compute_seconds, self._clock())
                 self._describe(request, record, execution, versions)
                 record.outcome = gate.OUTCOME_DONE
@@ -318,7 +319,16 @@ class NodeService:
         )
         record.produced.extend(version.ref for version in versions)
 
-    async def _inputs(self, request: gate.ExecuteRequest) -> list[Part]:
+    @asynccontextmanager
+    async def _room(self) -> AsyncIterator[Workspace]:
+        """Room that is given back whatever happens."""
+        workspace = self._memory.workspace()
+        try:
+            yield workspace
+        finally:
+            workspace.close()
+
+    async def _inputs(self, request: gate.ExecuteRequest, pulled: Workspace) -> list[Part]:
         """All inputs, those that are missing from their holders, in parallel."""
         found: dict[int, Part] = {}
         lost: list[state.ComponentId] = []
@@ -326,7 +336,7 @@ class NodeService:
 
         async def bring(number: int, component: gate.InputComponent) -> None:
             try:
-                found[number] = await self._input(component, request)
+                found[number] = await self._input(number, component, request, pulled)
             except LookupError:
                 lost.append(component.ref.id)
             except BlockError as refusal:
@@ -341,7 +351,9 @@ class NodeService:
             raise InputLostError(lost)
         return [found[number] for number in range(len(request.inputs))]
 
-    async def _input(self, component: gate.InputComponent, request: gate.ExecuteRequest) -> Part:
+    async def _input(
+        self, number: int, component: gate.InputComponent, request: gate.ExecuteRequest, pulled: Workspace
+    ) -> Part:
         ref = component.ref
         here = self._store.get(ref.id)
         if here is not None and here.ref.digest == ref.digest:
@@ -349,8 +361,8 @@ class NodeService:
         elif ref.holder == self._signer.peer_id:
             raise LookupError(ref.holder)
         else:
-            if ref.bytes > self._memory.free:
-                raise ExhaustedError(f"an input of {ref.bytes} bytes does not fit")
+            # asked for before a byte arrives, and counted while the block runs
+            pulled.resize(number, held_bytes(ref))
             deadline = request.deadline or self._clock() + _PULL_SECONDS
             found = await self._source.pull(ref, component.addresses, request.reservation_token, deadline)
         if found.wires != tuple(ref.wires) or len(found.row_of_shot) != request.shots.count:

@@ -51,6 +51,7 @@ class NodeFabric:
         store: VersionStore,
         states: OpenedStates,
         description: Description,
+        dense_qubits: int,
         runtimes: PeersFile,
         directory: Directory,
         registries: Sequence[str],
@@ -67,6 +68,7 @@ class NodeFabric:
         self._store = store
         self._states = states
         self._description = description
+        self._dense_qubits = dense_qubits
         self._runtimes = runtimes
         self._directory = directory
         self._registries = [(text.rpartition("/p2p/")[2], [text]) for text in registries]
@@ -190,6 +192,7 @@ class NodeFabric:
                 link_qubits=described.link_qubits,
                 state_bytes=described.state_bytes,
                 concurrency=described.concurrency,
+                dense_qubits=self._dense_qubits,
             ),
             load=advert.Load(
                 active_executions=self._service.meter.active,

@@ -12,7 +12,7 @@ import numpy as np
 from qmesh.fabric.v1 import gate_pb2 as gate
 from qmesh.fabric.v1 import state_pb2 as state
 from qmesh_node.domain.errors import DeadlineError, ExhaustedError, InvalidBlockError, RejectedError
-from qmesh_node.domain.tableau import packed_bytes
+from qmesh_node.domain.tableau import MAX_STABILIZER, packed_bytes, tableau_bytes
 from qmesh_node.domain.token import TokenChecker
 
 LONGEST_KEPT_SECONDS = 24 * 3600.0
@@ -34,6 +34,7 @@ class Limits:
     """What a node takes on at all."""
 
     dense_qubits: int = 22
+    stabilizer_qubits: int = MAX_STABILIZER
     max_shots: int = 1_000_000
     max_operations: int = 60_000
 
@@ -108,9 +109,11 @@ class Admission:
             raise InvalidBlockError("an input is of another job, other shots or another precision")
         if not ref.wires or len(set(ref.wires)) != len(ref.wires) or not ref.digest or not ref.rows:
             raise InvalidBlockError("an input names no wires, rows or digest, or one wire twice")
-        if ref.executor != state.EXECUTOR_KIND_STABILIZER and len(ref.wires) > self._limits.dense_qubits:
+        stabilizer = ref.executor == state.EXECUTOR_KIND_STABILIZER
+        limit = self._limits.stabilizer_qubits if stabilizer else self._limits.dense_qubits
+        if len(ref.wires) > limit:
             raise ExhaustedError(
-                f"an input of {len(ref.wires)} qubits is above this node's dense limit of {self._limits.dense_qubits}"
+                f"an input of {len(ref.wires)} qubits is above this node's {'' if stabilizer else 'dense '}limit of {limit}"
             )
         if ref.rows > ref.shots.count or ref.bytes != bytes_of(ref):
             raise InvalidBlockError("an input's size does not fit its wires, rows and shots")
@@ -126,6 +129,13 @@ def bytes_of(ref: state.ComponentRef) -> int:
     if ref.executor == state.EXECUTOR_KIND_STABILIZER:
         return packed_bytes(len(ref.wires), ref.rows) + 4 * ref.shots.count
     return (np.dtype(dtype_of(ref.precision)).itemsize * ref.rows << len(ref.wires)) + 4 * ref.shots.count
+
+
+def held_bytes(ref: state.ComponentRef) -> int:
+    """Bytes of memory that a version takes; a tableau is packed only when it travels."""
+    if ref.executor != state.EXECUTOR_KIND_STABILIZER:
+        return bytes_of(ref)
+    return tableau_bytes(len(ref.wires), ref.rows) + 4 * ref.shots.count
 
 
 def kept_until(request: gate.ExecuteRequest, now: float) -> float:

@@ -24,10 +24,9 @@ from qmesh_node.domain.memory import Workspace
 from qmesh_node.domain.randomness import Uniforms
 from qmesh_node.domain.sweeps import Run
 from qmesh_node.domain.syndrome import Pauli
-from qmesh_node.domain.tableau import Part, Tableau
+from qmesh_node.domain.tableau import MAX_STABILIZER, Part, Tableau
 
 MAX_DENSE = 24
-MAX_STABILIZER = 1024
 _LONGEST = 1 << 27
 """Amplitudes that the gates of one run change: about half a second, after which the deadline is looked at again."""
 _Z = (3,)

@@ -20,9 +20,18 @@ from qmesh_node.domain.randomness import Uniforms, outcomes
 Bits = NDArray[np.bool_]
 
 
+MAX_STABILIZER = 1024
+"""Qubits of the widest stabilizer component."""
+
+
+def tableau_bytes(qubits: int, rows: int) -> int:
+    """Bytes of a tableau with the signs of its rows in memory: one for each bit."""
+    return 4 * qubits**2 + qubits + rows * qubits
+
+
 def packed_bytes(qubits: int, rows: int) -> int:
     """Bytes of a tableau with the signs of its rows, as it travels."""
-    return (4 * qubits**2 + qubits + rows * qubits + 7) // 8
+    return (tableau_bytes(qubits, rows) + 7) // 8
 
 
 @dataclass(slots=True)
@@ -66,7 +75,7 @@ class Tableau:
 
     def size(self, qubits: int, rows: int) -> int:
         """Bytes in memory that so many wires and rows take."""
-        return 4 * qubits**2 + qubits + rows * qubits + int(self.row_of_shot.nbytes)
+        return tableau_bytes(qubits, rows) + int(self.row_of_shot.nbytes)
 
     def position(self, wire: int) -> int:
         """Place of a wire among the wires."""
@@ -261,7 +270,7 @@ def unpacked(wires: tuple[int, ...], rows: int, data: NDArray[np.uint8], row_of_
         ValueError: the generators are none of a stabilizer state.
     """
     n = len(wires)
-    bits = np.unpackbits(data, count=4 * n**2 + n + rows * n, bitorder="little").astype(np.bool_)
+    bits = np.unpackbits(data, count=tableau_bytes(n, rows), bitorder="little").astype(np.bool_)
     x, z, rest = (
         bits[: 2 * n**2].reshape(n, 2 * n),
         bits[2 * n**2 : 4 * n**2].reshape(n, 2 * n),

@@ -71,7 +71,7 @@ class Candidates:
                 return "service_missing"
             if not offer.takes(task.operands, task.gates):
                 return "operands_or_gates"
-        return "memory" if use.peak > site.state_bytes else ""
+        return "memory" if use.peak > site.state_bytes or use.dense_qubits > site.dense_qubits else ""
 
     def _score(self, site: Site, group: Group, tasks: Sequence[Task], use: Use) -> Scored:
         weights = self._weights

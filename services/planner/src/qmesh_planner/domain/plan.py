@@ -20,6 +20,7 @@ from qmesh_planner import __version__
 from qmesh_planner.domain import ebits
 from qmesh_planner.domain.candidates import Candidates, Scored
 from qmesh_planner.domain.ebits import struck_by
+from qmesh_planner.domain.errors import no_capable_node
 from qmesh_planner.domain.executors import stabilizer_components
 from qmesh_planner.domain.noise import operation_fidelity
 from qmesh_planner.domain.placement import Walk
@@ -66,11 +67,30 @@ def make_plan(request: planner.CompileRequest, weights: Weights) -> pb.Plan:
     groups = groups_of(walk)
     versions = Versions(walk, demand, _stabilizers(work, topology))
     uses = [versions.take(number, group) for number, group in enumerate(groups)]
+    _check_room(topology, uses, demand)
     parts = _Parts(walk, groups, uses, versions, schedule_of(walk, groups), demand)
     plan = _assemble(request, weights, parts)
     digest = hashlib.sha256(plan.SerializeToString(deterministic=True)).hexdigest()
     plan.plan_id = str(uuid.uuid5(_NAMESPACE, f"{request.caller.tenant_id}\0{digest}"))
     return plan
+
+
+def _check_room(topology: Topology, uses: Sequence[Use], demand: Demand) -> None:
+    """Refuses a circuit that no node can hold, whatever the number of shots."""
+    widest = max(site.dense_qubits for site in topology.sites)
+    largest = max(site.state_bytes for site in topology.sites)
+    for use in uses:
+        if use.dense_qubits > widest:
+            raise no_capable_node(
+                "",
+                f"{use.dense_qubits} qubits interact, with gates that need amplitudes; the live nodes hold at most {widest} "
+                "together",
+            )
+        if use.least(demand) > largest:
+            raise no_capable_node(
+                "",
+                f"{use.dense_qubits} qubits that interact take {use.least(demand):,} bytes; the largest live node has {largest:,}",
+            )
 
 
 def _placed(strategy: int, work: Work, topology: Topology, weights: Weights) -> Walk:

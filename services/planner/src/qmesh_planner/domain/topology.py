@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from qmesh.fabric.v1 import advert_pb2 as advert
 from qmesh.registry.v1 import registry_pb2 as registry
 
+_DENSE_QUBITS = 22
+"""Of a node that does not say how wide its components may be."""
 _USABLE = frozenset({advert.AVAILABILITY_AVAILABLE, advert.AVAILABILITY_BUSY})
 
 
@@ -42,6 +44,7 @@ class Site:
     load_permille: int
     readout_fidelity: float
     stabilizer: bool
+    dense_qubits: int
     t1_seconds: float
     t2_seconds: float
 
@@ -135,6 +138,7 @@ def _site(number: int, node: registry.Node, min_fidelity: float) -> Site:
         node.load_permille,
         node.readout_fidelity or 1.0,
         "stabilizer" in node.executors,
+        node.capacity.dense_qubits or _DENSE_QUBITS,
         node.memory.t1_seconds,
         node.memory.t2_seconds,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from qmesh_planner.domain.noise import error_probability
 from qmesh_planner.domain.placement import Walk
@@ -93,6 +93,15 @@ class Use:
     peak: int = 0
     largest: tuple[Size, ...] = ()
     stabilizer: bool = False
+
+    @property
+    def dense_qubits(self) -> int:
+        """Qubits of the widest component of amplitudes that is live at its peak; 0 when there are none."""
+        return max((size.qubits for size in self.largest if not size.stabilizer), default=0)
+
+    def least(self, demand: Demand) -> int:
+        """Bytes of one history of everything that is live at its peak."""
+        return sum(size.nbytes(replace(demand, shots=1)) for size in self.largest)
 
     def fits(self, demand: Demand, room: int) -> bool:
         """Whether the components that are live at its peak fit for some number of shots, or fewer would not help."""

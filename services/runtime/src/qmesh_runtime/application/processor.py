@@ -40,6 +40,7 @@ from qmesh_runtime.ports import (
 
 log = structlog.get_logger()
 
+_ENDED = frozenset({events.JOB_STATUS_COMPLETED, events.JOB_STATUS_FAILED, events.JOB_STATUS_CANCELED})
 _POISON_CLAIMS = 4
 _REJOIN_SECONDS = 8.0
 """How long a job waits for nodes that may be joining again before it fails for want of them."""
@@ -97,6 +98,11 @@ class JobProcessor:
             await self._fail(error.code, error.message)
         except BaseExceptionGroup as several:
             await self._fail_group(several)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last state was reached; what follows gives back what the job held."""
+        return self._history.status in _ENDED
 
     async def keep(self) -> None:
         """Keeps the job's reservations alive; called with every heartbeat."""

@@ -137,7 +137,9 @@ class Worker:
                 log.warning("heartbeat failed", error=repr(error)[:200])
                 continue
             for job_id in mine.keys() - held:
-                if self._running.get(job_id) is mine[job_id]:
+                running = self._running.get(job_id)
+                # one that has ended has no lease any more, and still gives its reservations back
+                if running is mine[job_id] and not running.processor.ended:
                     log.warning("a lease was lost", job_id=job_id)
                     mine[job_id].task.cancel()
             await asyncio.gather(*(running.processor.keep() for running in list(self._running.values())))

@@ -24,25 +24,25 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cqmesh/fabric/v1/advert.proto\x12\x0fqmesh.fabric.v1\"\xb8\x01\n\x0cServiceOffer\x12\x14\n\x0cservice_type\x18\x01 \x01(\t\x12\x10\n\x08\x66idelity\x18\x02 \x01(\x01\x12\x11\n\tqubit_min\x18\x03 \x01(\r\x12\x11\n\tqubit_max\x18\x04 \x01(\r\x12\x33\n\x0c\x61vailability\x18\x05 \x01(\x0e\x32\x1d.qmesh.fabric.v1.Availability\x12\x10\n\x08gate_set\x18\x06 \x03(\t\x12\x13\n\x0b\x64uration_ns\x18\x07 \x01(\x04\"^\n\x08\x43\x61pacity\x12\x13\n\x0b\x64\x61ta_qubits\x18\x01 \x01(\r\x12\x13\n\x0blink_qubits\x18\x02 \x01(\r\x12\x13\n\x0bstate_bytes\x18\x03 \x01(\x04\x12\x13\n\x0b\x63oncurrency\x18\x04 \x01(\r\"I\n\x04Load\x12\x19\n\x11\x61\x63tive_executions\x18\x01 \x01(\r\x12\x18\n\x10state_bytes_used\x18\x02 \x01(\x04\x12\x0c\n\x04\x62usy\x18\x03 \x01(\x01\"y\n\x0fLinkMeasurement\x12\x0f\n\x07peer_id\x18\x01 \x01(\t\x12\x13\n\x0brtt_seconds\x18\x02 \x01(\x01\x12\x15\n\rpair_fidelity\x18\x03 \x01(\x01\x12\x14\n\x0cpair_rate_hz\x18\x04 \x01(\x01\x12\x13\n\x0bmeasured_at\x18\x05 \x01(\x01\"0\n\x06Memory\x12\x12\n\nt1_seconds\x18\x01 \x01(\x01\x12\x12\n\nt2_seconds\x18\x02 \x01(\x01\"\xab\x03\n\rAdvertisement\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0f\n\x07\x63ounter\x18\x03 \x01(\x04\x12\x11\n\tissued_at\x18\x04 \x01(\x01\x12\x14\n\x0clisten_addrs\x18\x05 \x03(\t\x12/\n\x08services\x18\x06 \x03(\x0b\x32\x1d.qmesh.fabric.v1.ServiceOffer\x12+\n\x08\x63\x61pacity\x18\x07 \x01(\x0b\x32\x19.qmesh.fabric.v1.Capacity\x12#\n\x04load\x18\x08 \x01(\x0b\x32\x15.qmesh.fabric.v1.Load\x12/\n\x05links\x18\t \x03(\x0b\x32 .qmesh.fabric.v1.LinkMeasurement\x12\'\n\x06memory\x18\n \x01(\x0b\x32\x17.qmesh.fabric.v1.Memory\x12\x16\n\x0estate_transfer\x18\x0b \x01(\x08\x12\x11\n\texecutors\x18\x0c \x03(\t\x12\x0c\n\x04name\x18\r \x01(\t\x12\x10\n\x08software\x18\x0e \x01(\t\x12\x18\n\x10readout_fidelity\x18\x0f \x01(\x01*z\n\x0c\x41vailability\x12\x1c\n\x18\x41VAILABILITY_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41VAILABILITY_AVAILABLE\x10\x01\x12\x15\n\x11\x41VAILABILITY_BUSY\x10\x02\x12\x19\n\x15\x41VAILABILITY_DRAINING\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cqmesh/fabric/v1/advert.proto\x12\x0fqmesh.fabric.v1\"\xb8\x01\n\x0cServiceOffer\x12\x14\n\x0cservice_type\x18\x01 \x01(\t\x12\x10\n\x08\x66idelity\x18\x02 \x01(\x01\x12\x11\n\tqubit_min\x18\x03 \x01(\r\x12\x11\n\tqubit_max\x18\x04 \x01(\r\x12\x33\n\x0c\x61vailability\x18\x05 \x01(\x0e\x32\x1d.qmesh.fabric.v1.Availability\x12\x10\n\x08gate_set\x18\x06 \x03(\t\x12\x13\n\x0b\x64uration_ns\x18\x07 \x01(\x04\"t\n\x08\x43\x61pacity\x12\x13\n\x0b\x64\x61ta_qubits\x18\x01 \x01(\r\x12\x13\n\x0blink_qubits\x18\x02 \x01(\r\x12\x13\n\x0bstate_bytes\x18\x03 \x01(\x04\x12\x13\n\x0b\x63oncurrency\x18\x04 \x01(\r\x12\x14\n\x0c\x64\x65nse_qubits\x18\x05 \x01(\r\"I\n\x04Load\x12\x19\n\x11\x61\x63tive_executions\x18\x01 \x01(\r\x12\x18\n\x10state_bytes_used\x18\x02 \x01(\x04\x12\x0c\n\x04\x62usy\x18\x03 \x01(\x01\"y\n\x0fLinkMeasurement\x12\x0f\n\x07peer_id\x18\x01 \x01(\t\x12\x13\n\x0brtt_seconds\x18\x02 \x01(\x01\x12\x15\n\rpair_fidelity\x18\x03 \x01(\x01\x12\x14\n\x0cpair_rate_hz\x18\x04 \x01(\x01\x12\x13\n\x0bmeasured_at\x18\x05 \x01(\x01\"0\n\x06Memory\x12\x12\n\nt1_seconds\x18\x01 \x01(\x01\x12\x12\n\nt2_seconds\x18\x02 \x01(\x01\"\xab\x03\n\rAdvertisement\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0f\n\x07\x63ounter\x18\x03 \x01(\x04\x12\x11\n\tissued_at\x18\x04 \x01(\x01\x12\x14\n\x0clisten_addrs\x18\x05 \x03(\t\x12/\n\x08services\x18\x06 \x03(\x0b\x32\x1d.qmesh.fabric.v1.ServiceOffer\x12+\n\x08\x63\x61pacity\x18\x07 \x01(\x0b\x32\x19.qmesh.fabric.v1.Capacity\x12#\n\x04load\x18\x08 \x01(\x0b\x32\x15.qmesh.fabric.v1.Load\x12/\n\x05links\x18\t \x03(\x0b\x32 .qmesh.fabric.v1.LinkMeasurement\x12\'\n\x06memory\x18\n \x01(\x0b\x32\x17.qmesh.fabric.v1.Memory\x12\x16\n\x0estate_transfer\x18\x0b \x01(\x08\x12\x11\n\texecutors\x18\x0c \x03(\t\x12\x0c\n\x04name\x18\r \x01(\t\x12\x10\n\x08software\x18\x0e \x01(\t\x12\x18\n\x10readout_fidelity\x18\x0f \x01(\x01*z\n\x0c\x41vailability\x12\x1c\n\x18\x41VAILABILITY_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41VAILABILITY_AVAILABLE\x10\x01\x12\x15\n\x11\x41VAILABILITY_BUSY\x10\x02\x12\x19\n\x15\x41VAILABILITY_DRAINING\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'qmesh.fabric.v1.advert_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_AVAILABILITY']._serialized_start=1010
-  _globals['_AVAILABILITY']._serialized_end=1132
+  _globals['_AVAILABILITY']._serialized_start=1032
+  _globals['_AVAILABILITY']._serialized_end=1154
   _globals['_SERVICEOFFER']._serialized_start=50
   _globals['_SERVICEOFFER']._serialized_end=234
   _globals['_CAPACITY']._serialized_start=236
-  _globals['_CAPACITY']._serialized_end=330
-  _globals['_LOAD']._serialized_start=332
-  _globals['_LOAD']._serialized_end=405
-  _globals['_LINKMEASUREMENT']._serialized_start=407
-  _globals['_LINKMEASUREMENT']._serialized_end=528
-  _globals['_MEMORY']._serialized_start=530
-  _globals['_MEMORY']._serialized_end=578
-  _globals['_ADVERTISEMENT']._serialized_start=581
-  _globals['_ADVERTISEMENT']._serialized_end=1008
+  _globals['_CAPACITY']._serialized_end=352
+  _globals['_LOAD']._serialized_start=354
+  _globals['_LOAD']._serialized_end=427
+  _globals['_LINKMEASUREMENT']._serialized_start=429
+  _globals['_LINKMEASUREMENT']._serialized_end=550
+  _globals['_MEMORY']._serialized_start=552
+  _globals['_MEMORY']._serialized_end=600
+  _globals['_ADVERTISEMENT']._serialized_start=603
+  _globals['_ADVERTISEMENT']._serialized_end=1030
 # @@protoc_insertion_point(module_scope)

@@ -107,6 +107,7 @@ class Capacity(_message.Message):
     LINK_QUBITS_FIELD_NUMBER: _builtins.int
     STATE_BYTES_FIELD_NUMBER: _builtins.int
     CONCURRENCY_FIELD_NUMBER: _builtins.int
+    DENSE_QUBITS_FIELD_NUMBER: _builtins.int
     data_qubits: _builtins.int
     """Qubits that may have their home here."""
     link_qubits: _builtins.int
@@ -115,6 +116,8 @@ class Capacity(_message.Message):
     """Bytes of amplitudes that it may store."""
     concurrency: _builtins.int
     """Fragments that it executes at the same time."""
+    dense_qubits: _builtins.int
+    """Qubits of the widest component that it holds as amplitudes; 0 if it does not say."""
     def __init__(
         self,
         *,
@@ -122,10 +125,11 @@ class Capacity(_message.Message):
         link_qubits: _builtins.int = ...,
         state_bytes: _builtins.int = ...,
         concurrency: _builtins.int = ...,
+        dense_qubits: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["concurrency", b"concurrency", "data_qubits", b"data_qubits", "link_qubits", b"link_qubits", "state_bytes", b"state_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["concurrency", b"concurrency", "data_qubits", b"data_qubits", "dense_qubits", b"dense_qubits", "link_qubits", b"link_qubits", "state_bytes", b"state_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
