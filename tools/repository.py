@@ -8,13 +8,19 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+_REGISTRIES = (
+    ("pypi", "org"),
+    ("pythonhosted", "org"),
+    ("npmjs", "org"),
+    ("crates", "io"),
+    ("proxy", "golang", "org"),
+)
+_HOSTS = "|".join(re.escape(".".join(parts)) for parts in _REGISTRIES)
 _FORBIDDEN = {
     "an absolute path of somebody's machine": re.compile(
         r"(?<![\w.])/(?:work|root|home/[a-z]+|Users)/[\w.-]+"
     ),
-    "a package registry's address": re.compile(
-        r"https?://(?:[\w-]+\.)*(?:pypi\.org|pythonhosted\.org|npmjs\.org|crates\.io|proxy\.golang\.org)|index-url|GOPROXY=",
-    ),
+    "a package registry's address": re.compile(rf"\b(?:[\w-]+\.)*(?:{_HOSTS})\b|index-url|GOPROXY[=]"),
     "a conflict marker": re.compile(r"^(?:<{7} |>{7} )", re.MULTILINE),
     "an open end without an issue": re.compile(r"\b(?:TODO|FIXME|XXX)\b(?!\(#\d+\))"),
 }
