@@ -31,7 +31,7 @@ from tests.physics.density import Density, Noise
 _WEIGHTS = Weights(1000, 20_000, 50_000_000, 2000)
 _ONE = ("h", "x", "s", "t", "sx", "ry(0.7)", "rz(0.4)", "rx(1.1)")
 _TWO = (
-    "cx", "cz", "cy", "swap", "cp(0.9)", "crx(0.6)", "ry_y", "bell_pair", "teleport", "rzz(0.5)", "rxx(0.8)", "iswap", "ch",
+    "cx", "cz", "cy", "swap", "cp(0.9)", "crx(0.6)", "cry(0.3)", "bell_pair", "teleport", "rzz(0.5)", "rxx(0.8)", "iswap", "ch",
 )  # fmt: skip
 
 
@@ -72,10 +72,7 @@ def text_of(seed: int, max_qubits: int) -> str:
         if kind < 0.35:
             lines.append(f"{draw.choice(_ONE)} q[{a}];")
         elif kind < 0.9:
-            gate_name = draw.choice(_TWO)
-            lines.append(
-                f"cry(0.3) q[{a}], q[{b}];" if gate_name == "ry_y" else f"{gate_name} q[{a}], q[{b}];"
-            )
+            lines.append(f"{draw.choice(_TWO)} q[{a}], q[{b}];")
         elif kind < 0.95:
             lines.append(f"delay[{draw.randint(1, 40)}ms] q[{a}];")
         else:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from qmesh_model.errors import MeshError
 from qmesh_model.reach import Reach
 from qmesh_planner.domain.errors import InfeasibleError
-from qmesh_planner.domain.topology import Site, Topology
+from qmesh_planner.domain.topology import Channel, Site, Topology
 from qmesh_planner.domain.weights import Weights
 from qmesh_planner.domain.work import Step, Task, Work
 
@@ -171,11 +172,16 @@ class Walk:
                 self.unspent.setdefault(wire, []).append(step.purifies)
         return self.homes[wire]
 
-    def home_before(self, wire: int, operation: int) -> int:
-        """Where a wire is at home until an operation begins."""
-        changes = [change for change in self.changes if change.wire == wire]
-        before = [change.site for change in changes if change.operation < operation]
-        return before[-1] if before else changes[0].site
+    def channel_of(self, pair: Pair) -> Channel:
+        """The link that delivers a pair.
+
+        Raises:
+            MeshError: INTERNAL, a pair was planned where there is no link.
+        """
+        channel = self.topology.channel(*pair.ends)
+        if channel is None:
+            raise MeshError("INTERNAL", f"pair {pair.number} was planned between nodes that have no link")
+        return channel
 
     def _relocate(self, wire: int, able: Sequence[Site], task: Task) -> None:
         """Moves a home to a site that has the service; when all of those are full, two wires change places."""

@@ -15,6 +15,7 @@ from qmesh.planner.v1 import planner_pb2 as planner
 from qmesh_model import wire
 from qmesh_model.circuit import Circuit, Operation
 from qmesh_model.errors import MeshError
+from qmesh_model.homes import Homes
 from qmesh_model.pairs import Decay
 from qmesh_planner import __version__
 from qmesh_planner.domain import ebits
@@ -340,10 +341,11 @@ def _idling(parts: _Parts) -> float:
     """Process fidelity of all waiting."""
     walk = parts.walk
     wires = {step.operation: step.wires for task in walk.work.tasks for step in task.steps}
+    homes = Homes((change.wire, change.operation, change.site) for change in walk.changes)
     kept = 1.0
     for operation, waited in parts.schedule.idle.items():
         for waiting, nanoseconds in zip(wires[operation], waited, strict=True):
-            site = walk.topology.sites[walk.home_before(waiting, operation)]
+            site = walk.topology.sites[homes.before(waiting, operation)]
             kept *= Decay.after(nanoseconds * 1e-9, site.t1_seconds, site.t2_seconds).twirled().none
     return kept
 

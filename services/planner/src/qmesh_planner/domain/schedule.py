@@ -105,21 +105,18 @@ def _wait(walk: Walk, steps: Sequence[Step], begin: int, born: dict[int, int]) -
     for step in steps:
         for number in walk.begins.get(step.operation, ()):
             pair = walk.pairs[number]
-            channel = walk.topology.channel(*pair.ends)
-            if channel is not None:
-                _, raw = distilled(PauliWeights.werner(channel.fidelity), pair.rounds)
-                busy[pair.ends] = busy.get(pair.ends, 0) + round(raw * 1e9 / channel.rate_hz)
-            born[number] = begin + busy.get(pair.ends, 0)
+            channel = walk.channel_of(pair)
+            _, raw = distilled(PauliWeights.werner(channel.fidelity), pair.rounds)
+            busy[pair.ends] = busy.get(pair.ends, 0) + round(raw * 1e9 / channel.rate_hz)
+            born[number] = begin + busy[pair.ends]
     return max(busy.values(), default=0)
 
 
 def _delivered(walk: Walk, pair: Pair, born: int, slots: Sequence[Slot]) -> Delivery:
     """What a pair is when it is used: its halves decay from its birth, the far one of a cat copy until its last gate."""
-    channel = walk.topology.channel(*pair.ends)
+    channel = walk.channel_of(pair)
     slot = slots[pair.tasks[0]]
     used = slot.start + slot.link_wait
-    if channel is None:
-        return Delivery(born, used, PauliWeights(), 1.0)
     errors, raw = distilled(PauliWeights.werner(channel.fidelity), pair.rounds)
     last = max(used, slots[pair.tasks[-1]].end) if pair.kind == "cat" else used
     for end in pair.ends:

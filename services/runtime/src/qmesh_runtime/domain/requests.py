@@ -11,6 +11,7 @@ from qmesh.fabric.v1 import advert_pb2 as advert
 from qmesh.fabric.v1 import gate_pb2 as gate
 from qmesh.fabric.v1 import state_pb2 as state
 from qmesh.planner.v1 import plan_pb2 as planning
+from qmesh_model.homes import Homes
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:qmesh:execution")
 
@@ -68,6 +69,8 @@ def operations_of(
         memories: decay times by node; None with noise off, when waiting and pairs leave no errors.
     """
     numbers = {fragment: number for number, fragment in enumerate(block.fragments)}
+    changes = () if memories is None else plan.homes
+    homes = Homes((change.wire, change.from_operation, change.node_id) for change in changes)
     operations = []
     for step in block.operations:
         source = form.operations[step.operation]
@@ -89,7 +92,7 @@ def operations_of(
             operation.struck.extend(_strike(plan.ebits[pair], step.operation) for pair in step.struck)
             operation.idle_ns.extend(step.idle_ns)
             if step.idle_ns:
-                waited_at = [memories[_home_before(plan, wire, step.operation)] for wire in step.wires]
+                waited_at = [memories[homes.before(wire, step.operation)] for wire in step.wires]
                 operation.t1_seconds.extend(memory.t1_seconds for memory in waited_at)
                 operation.t2_seconds.extend(memory.t2_seconds for memory in waited_at)
         operations.append(operation)
@@ -107,13 +110,6 @@ def operations_of(
             )
         )
     return operations, headers
-
-
-def _home_before(plan: planning.Plan, wire: int, operation: int) -> str:
-    """Node where a wire is at home until an operation begins."""
-    changes = [change for change in plan.homes if change.wire == wire]
-    before = [change.node_id for change in changes if change.from_operation < operation]
-    return before[-1] if before else changes[0].node_id
 
 
 def ebit_use(pair: planning.PlannedEbit) -> gate.EbitUse:
