@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from qmesh.fabric.v1 import gate_pb2 as gate
 from qmesh_model.pairs import PauliWeights
 from qmesh_model.randomness import Purpose
-from qmesh_model.reach import Axis, Reach, axis_matrix, copy_errors, reaches
+from qmesh_model.reach import X_AXIS, Y_AXIS, Z_AXIS, Axis, Reach, axis_matrix, copy_errors, reaches
 from qmesh_node.domain.bits import Column
 from qmesh_node.domain.components import Components
 from qmesh_node.domain.noise import letters_of
@@ -20,7 +20,7 @@ from qmesh_node.domain.tally import FragmentTally
 
 Letters = NDArray[np.int64]
 _X, _Y, _Z = 1, 2, 3
-_PAULIS = {(1.0, 0.0, 0.0): _X, (0.0, 1.0, 0.0): _Y, (0.0, 0.0, 1.0): _Z}
+_PAULIS = {X_AXIS: _X, Y_AXIS: _Y, Z_AXIS: _Z}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,8 @@ class Strikes:
 
     def __init__(self, operation: gate.NodeOperation, draws: Draws, tally: FragmentTally) -> None:
         """Draws them; the fragment in which a pair begins answers for it."""
-        self._before: list[_Turn | tuple[int, Letters]] = []
-        self._after: list[_Turn | tuple[int, Letters]] = []
+        self._before: list[_Turn] = []
+        self._after: list[_Turn] = []
         gone: set[int] = set()
         for use in operation.struck:
             weights = PauliWeights(use.error_x, use.error_y, use.error_z)
@@ -48,11 +48,11 @@ class Strikes:
             if use.kind == "cat":
                 self._cat(operation, use, letters)
             elif use.kind == "kept":
-                self._before.append((use.wire, np.where((letters == _X) | (letters == _Y), _X, 0)))
+                self._before.append(_Turn(use.wire, X_AXIS, (letters == _X) | (letters == _Y)))
             elif use.wire in gone:
-                self._after.append((use.wire, letters))
+                self._after += _turns(use.wire, letters)
             else:
-                self._before.append((use.wire, letters))
+                self._before += _turns(use.wire, letters)
                 if use.operation == operation.index and served(operation, use.wire) is Reach.THERE_AND_BACK:
                     gone.add(use.wire)
 
@@ -75,17 +75,18 @@ class Strikes:
         _happen(components, self._after)
 
 
+def _turns(wire: int, letters: Letters) -> list[_Turn]:
+    return [_Turn(wire, axis, letters == letter) for axis, letter in _PAULIS.items()]
+
+
 def served(operation: gate.NodeOperation, wire: int) -> Reach | None:
     """How a wire of an operation is served; None for a wire alone."""
     ways = reaches(operation.kind, operation.name, len(operation.wires))
     return ways[list(operation.wires).index(wire)] if ways else None
 
 
-def _happen(components: Components, errors: Sequence[_Turn | tuple[int, Letters]]) -> None:
+def _happen(components: Components, errors: Sequence[_Turn]) -> None:
     for error in errors:
-        if not isinstance(error, _Turn):
-            components.apply_pauli(*error)
-            continue
         letter = _PAULIS.get(error.axis)
         if letter is not None:
             components.apply_pauli(error.wire, np.where(error.shots, letter, 0))
