@@ -104,6 +104,7 @@ class PassContext:
     directory: Directory
     recorder: Recorder
     policy: RetryPolicy
+    asked: set[str] = field(default_factory=set)
     gone: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)
 
@@ -209,6 +210,7 @@ class PlanPass:
             return self._fail(block, node_id, attempts, error.code, error.message, Next.FALLBACK)
         try:
             context.recorder.started(block, node_id)
+            context.asked.add(node_id)
             request = self._build(block, node_id, token, recovering=recovering)
             response, record = await context.nodes.execute(
                 node_id, self._addresses.get(node_id, []), request, self._timeout(block)
@@ -222,6 +224,7 @@ class PlanPass:
             return await self._refused(block, node_id, attempts, record)
         attempts.append(Attempt(node_id, "DONE", time.time()))
         self._run.absorb(block, record)
+        self._run.keep(response.versions, record)
         outcome = BlockOutcome(block, record, response, attempts, time.monotonic() - begun, recovering)
         context.recorder.completed(self._run, outcome)
         return None, "", ""

@@ -13,7 +13,7 @@ from qmesh_runtime.application.execution import PassContext
 from qmesh_runtime.application.insight import Insight, header_of
 from qmesh_runtime.application.recording import JobRecorder
 from qmesh_runtime.domain import result as documents
-from qmesh_runtime.domain.claim import Claim
+from qmesh_runtime.domain.claim import Change, Claim
 from qmesh_runtime.domain.counts import counts_of, final_columns, join_columns
 from qmesh_runtime.domain.history import JobHistory
 from qmesh_runtime.domain.requests import RunState
@@ -44,13 +44,18 @@ class Finisher:
         """Forms counts, asks for the analysis, and enters COMPLETED."""
         insights: list[dict[str, object]] = []
         columns: dict[int, bytes] = {}
+        analyzed: Change | None = None
         for number, form in forms.items():
+            if analyzed is not None:
+                self._recorder.write(analyzed)
             passes = [run for run in runs if run.key.parameter_set == number]
             final = _final(form, passes)
             columns.update({(number << 16) + bit: column for bit, column in enumerate(final)})
-            insights.append(await self._analyze(context, request, form, passes, final))
+            insight, analyzed = await self._analyze(context, request, form, passes, final)
+            insights.append(insight)
         document = self._document(context, request, insights, reservations)
         change = self._history.enter(events.JOB_STATUS_COMPLETED)
+        change.events[:0] = analyzed.events if analyzed is not None else []  # one commit for both
         change.result = orjson.dumps(document)
         change.summary = orjson.dumps(documents.summary(document))
         change.columns = columns
@@ -64,7 +69,8 @@ class Finisher:
         form: circuit.Circuit,
         passes: Sequence[RunState],
         final: Sequence[bytes],
-    ) -> dict[str, object]:
+    ) -> tuple[dict[str, object], Change]:
+        """One parameter set: its part of the result, and the change that says so."""
         plan = context.compiled.plan
         counts = counts_of(form, final, request.shots)
         header = header_of(
@@ -82,18 +88,14 @@ class Finisher:
             },
         )
         response, failure = await self._insight.analyze(
-            self._claim, plan, header, passes[0].refs if len(passes) == 1 else {}, context.addresses()
+            self._claim, plan, header, passes[0] if len(passes) == 1 else None, context.addresses()
         )
         insight = documents.quantum_result(form, counts, request.shots, response, failure)
-        self._recorder.write(
-            self._history.event(
-                events.JOB_EVENT_TYPE_ANALYZED,
-                error=events.JobError(code=failure, message="the analysis is unavailable")
-                if failure
-                else None,
-            )
+        analyzed = self._history.event(
+            events.JOB_EVENT_TYPE_ANALYZED,
+            error=events.JobError(code=failure, message="the analysis is unavailable") if failure else None,
         )
-        return insight
+        return insight, analyzed
 
     def _document(
         self,

@@ -14,6 +14,7 @@ from qmesh.fabric.v1 import state_pb2 as state
 from qmesh.planner.v1 import plan_pb2 as planning
 from qmesh_kit.errors import ServiceError
 from qmesh_runtime.domain.claim import Claim
+from qmesh_runtime.domain.requests import RunState, VersionData, last_versions
 from qmesh_runtime.ports import Analyzer, CallTimeoutError, Nodes, PeerGoneError
 
 log = structlog.get_logger()
@@ -37,17 +38,17 @@ class Insight:
         claim: Claim,
         plan: planning.Plan,
         header: analysis.AnalysisHeader,
-        refs: Mapping[tuple[int, int], state.ComponentRef],
+        run: RunState | None,
         addresses: Mapping[str, list[str]],
     ) -> tuple[analysis.AnalyzeResponse | None, str | None]:
         """The analysis, or None and a stable code."""
-        finals = final_refs(plan, refs)
-        rows: list[tuple[bytes, int]] = []
+        finals = final_refs(plan, run.refs) if run is not None else []
+        rows: list[VersionData] = []
         if sum(ref.bytes for ref in finals) > _ROWS_LIMIT:
             header.rows_missing_reason = f"executed rows exceed {_ROWS_LIMIT >> 20} MiB"
         else:
             try:
-                rows = await self._fetch(claim, finals, addresses)
+                rows = await self._fetch(claim, finals, run.versions if run is not None else {}, addresses)
                 header.rows.extend(finals)
             except (PeerGoneError, CallTimeoutError) as error:
                 header.rows_missing_reason = f"executed rows could not be fetched: {error}"
@@ -68,16 +69,22 @@ class Insight:
         return None, code
 
     async def _fetch(
-        self, claim: Claim, finals: Sequence[state.ComponentRef], addresses: Mapping[str, list[str]]
-    ) -> list[tuple[bytes, int]]:
+        self,
+        claim: Claim,
+        finals: Sequence[state.ComponentRef],
+        known: Mapping[bytes, VersionData],
+        addresses: Mapping[str, list[str]],
+    ) -> list[VersionData]:
+        """Versions that came with the answers, the others from their holders."""
         async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(self._fetch_one(ref, addresses.get(ref.holder, []), claim.fence))
-                for ref in finals
-            ]
+            tasks = {
+                number: group.create_task(self._fetch_one(ref, addresses.get(ref.holder, []), claim.fence))
+                for number, ref in enumerate(finals)
+                if ref.digest not in known
+            }
         rows = []
-        for task in tasks:
-            value = task.result()
+        for number, ref in enumerate(finals):
+            value = tasks[number].result() if number in tasks else known[ref.digest]
             if isinstance(value, Exception):
                 raise value
             rows.append(value)
@@ -85,7 +92,7 @@ class Insight:
 
     async def _fetch_one(
         self, ref: state.ComponentRef, addresses: Sequence[str], fence: int
-    ) -> tuple[bytes, int] | Exception:
+    ) -> VersionData | Exception:
         try:
             return await self._nodes.fetch(ref, addresses, fence, self._fetch_seconds)
         except (PeerGoneError, CallTimeoutError) as error:
@@ -96,18 +103,11 @@ def final_refs(
     plan: planning.Plan, refs: Mapping[tuple[int, int], state.ComponentRef]
 ) -> list[state.ComponentRef]:
     """Last version of every component that lives to the end."""
-    last: dict[int, int] = {}
-    for component, position in refs:
-        last[component] = max(position, last.get(component, -1))
-    return [
-        refs[chain.component, last[chain.component]]
-        for chain in plan.chains
-        if chain.final and chain.component in last
-    ]
+    return [refs[version] for version in sorted(last_versions(plan).items()) if version in refs]
 
 
 async def _parts(
-    header: analysis.AnalysisHeader, rows: Sequence[tuple[bytes, int]]
+    header: analysis.AnalysisHeader, rows: Sequence[VersionData]
 ) -> AsyncIterator[analysis.AnalyzeRequest]:
     yield analysis.AnalyzeRequest(header=header)
     for number, (data, rows_bytes) in enumerate(rows):

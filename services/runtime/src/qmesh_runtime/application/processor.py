@@ -74,7 +74,7 @@ class JobProcessor:
         )
         self._recorder = JobRecorder(services.store, self._history, services.observations, claim)
         self._bound: dict[int, circuit.Circuit] = {}
-        self._used: set[str] = set()
+        self._asked: set[str] = set()
 
     async def process(self) -> None:
         """Runs the job to COMPLETED, FAILED or CANCELED, unless another runtime takes it.
@@ -255,14 +255,16 @@ class JobProcessor:
             directory=self._services.directory,
             recorder=self._recorder,
             policy=self._services.policy,
+            asked=self._asked,
         )
-        self._used |= {candidate.node_id for block in plan.blocks for candidate in block.candidates}
+        if resumed:  # whom an earlier owner asked is not known
+            self._asked |= {candidate.node_id for block in plan.blocks for candidate in block.candidates}
         requests: dict[int, BlockRequests] = {}
         memories = memories_of(compiled.nodes) if request.noise else None
         for run in runs:
             number = run.key.parameter_set
             if number not in requests:
-                requests[number] = BlockRequests(self._frame(), plan, self._form(number), memories)
+                requests[number] = BlockRequests(self._frame(plan.slices), plan, self._form(number), memories)
             known = recorded.get((number, run.key.first_shot, run.key.shots), {})
             await PlanPass(context, requests[number], run, known).run()
         finisher = Finisher(
@@ -278,7 +280,7 @@ class JobProcessor:
         release = [
             context.nodes.release(node_id, addresses, self._recorder.release_request())
             for node_id, addresses in context.addresses().items()
-            if node_id in self._used and node_id not in context.gone
+            if node_id in self._asked and node_id not in context.gone
         ]
         results = await asyncio.gather(self._reservations.mark_executed(), *release, return_exceptions=True)
         for result in results:
@@ -297,7 +299,7 @@ class JobProcessor:
             self._bound[number] = form
         return self._bound[number]
 
-    def _frame(self) -> JobFrame:
+    def _frame(self, slices: int) -> JobFrame:
         return JobFrame(
             job_id=self._claim.job_id,
             tenant_id=self._claim.tenant_id,
@@ -305,6 +307,7 @@ class JobProcessor:
             precision=self._request.precision,
             min_fidelity=self._request.min_fidelity,
             deadline=self._claim.deadline,
+            single_pass=slices <= 1,
         )
 
     async def _fail_group(self, several: BaseExceptionGroup[BaseException]) -> None:
