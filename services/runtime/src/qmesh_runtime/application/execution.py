@@ -34,6 +34,10 @@ class ReplanNeededError(Exception):
         self.cause = cause
 
 
+class SliceTooLargeError(ReplanNeededError):
+    """No candidate of a block has the memory for so many shots."""
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One attempt at a block, as the result tells it."""
@@ -169,6 +173,7 @@ class PlanPass:
     async def _execute(self, block: planning.Block, *, recovering: bool = False) -> None:
         attempts: list[Attempt] = []
         cause = "no candidate"
+        short = other = False
         for candidate in block.candidates:
             if candidate.node_id in self._context.gone or candidate.node_id in self._context.failed:
                 continue
@@ -180,6 +185,9 @@ class PlanPass:
                 )
                 if step is None:
                     return
+                # a node that has no memory is asked again; a reservation that has no room says nothing about shots
+                short |= code == "RESOURCE_EXHAUSTED" and step is Next.RETRY
+                other |= code not in _NO_ROOM
                 if code in {PEER_GONE, "RESOURCE_EXHAUSTED", TIMEOUT} and step is Next.RETRY:
                     step = self._again(code, here)
                 if step is Next.FALLBACK:
@@ -188,7 +196,8 @@ class PlanPass:
                     break
                 if step is Next.RETRY:
                     await asyncio.sleep(self._context.policy.pause(here))
-        raise ReplanNeededError(block, self._context.gone | self._context.failed, cause)
+        kind = SliceTooLargeError if short and not other else ReplanNeededError
+        raise kind(block, self._context.gone | self._context.failed, cause)
 
     def _again(self, code: str, here: int) -> Next:
         policy = self._context.policy

@@ -32,33 +32,37 @@ class Finisher:
         self._recorder = recorder
         self._history = history
         self._claim = claim
+        self._insights: list[dict[str, object]] = []
+        self._columns: dict[int, bytes] = {}
+        self._analyzed: Change | None = None
 
-    async def complete(
+    async def analyze(
         self,
         context: PassContext,
         request: runtime.SubmitRequest,
-        forms: Mapping[int, circuit.Circuit],
-        runs: Sequence[RunState],
-        reservations: Mapping[str, str],
+        number: int,
+        form: circuit.Circuit,
+        passes: Sequence[RunState],
     ) -> None:
-        """Forms counts, asks for the analysis, and enters COMPLETED."""
-        insights: list[dict[str, object]] = []
-        columns: dict[int, bytes] = {}
-        analyzed: Change | None = None
-        for number, form in forms.items():
-            if analyzed is not None:
-                self._recorder.write(analyzed)
-            passes = [run for run in runs if run.key.parameter_set == number]
-            final = _final(form, passes)
-            columns.update({(number << 16) + bit: column for bit, column in enumerate(final)})
-            insight, analyzed = await self._analyze(context, request, form, passes, final)
-            insights.append(insight)
-        document = self._document(context, request, insights, reservations)
+        """Forms the counts of a parameter set from its passes, in order of their shots, and asks for its analysis."""
+        if self._analyzed is not None:
+            self._recorder.write(self._analyzed)
+        final = _final(form, passes)
+        self._columns.update({(number << 16) + bit: column for bit, column in enumerate(final)})
+        insight, self._analyzed = await self._analyze(context, request, form, passes, final)
+        self._insights.append(insight)
+
+    async def complete(
+        self, context: PassContext, request: runtime.SubmitRequest, reservations: Mapping[str, str]
+    ) -> None:
+        """Makes the result durable and enters COMPLETED."""
+        document = self._document(context, request, self._insights, reservations)
         change = self._history.enter(events.JOB_STATUS_COMPLETED)
-        change.events[:0] = analyzed.events if analyzed is not None else []  # one commit for both
+        if self._analyzed is not None:
+            change.events[:0] = self._analyzed.events  # one commit for both
         change.result = orjson.dumps(document)
         change.summary = orjson.dumps(documents.summary(document))
-        change.columns = columns
+        change.columns = self._columns
         await self._recorder.settle()
         await self._store.write(change)
 

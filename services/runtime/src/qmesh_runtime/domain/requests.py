@@ -13,8 +13,11 @@ from qmesh.fabric.v1 import gate_pb2 as gate
 from qmesh.fabric.v1 import state_pb2 as state
 from qmesh.planner.v1 import plan_pb2 as planning
 from qmesh_model.homes import Homes
+from qmesh_runtime.domain.slices import Slice
 
 _INLINE_BYTES = 64 << 10
+_CONSUMABLE_BYTES = 64 << 20
+"""Inputs of so many bytes may be given up for what is made of them; lineage makes them again should the block then fail."""
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:qmesh:execution")
 
 
@@ -26,6 +29,11 @@ class RunKey:
     slice: int
     first_shot: int
     shots: int
+
+    def halves(self, slices: int) -> list[RunKey]:
+        """Two passes over half of the shots each; none when they cannot be halved. `slices`: those of the plan."""
+        halves = Slice(self.slice, self.first_shot, self.shots).halves(slices) or ()
+        return [RunKey(self.parameter_set, half.index, half.first, half.shots) for half in halves]
 
 
 VersionData = tuple[bytes, int]
@@ -266,6 +274,7 @@ class BlockRequests:
         for use in block.inputs:
             ref = run.refs[use.component, use.position]
             request.inputs.append(gate.InputComponent(ref=ref, addresses=addresses.get(ref.holder, [])))
+        request.may_consume = sum(item.ref.bytes for item in request.inputs) >= _CONSUMABLE_BYTES
         for version in block.reads:
             request.columns.append(gate.BitColumn(version=version, bits=run.columns[version]))
         for version in block.writes:
