@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 
 import orjson
@@ -18,6 +19,11 @@ from qmesh_runtime.domain.counts import counts_of, final_columns, join_columns
 from qmesh_runtime.domain.history import JobHistory
 from qmesh_runtime.domain.requests import RunState
 from qmesh_runtime.ports import JobStore
+
+_COUNTED_HERE = 1 << 16
+"""Bits of all shots that are counted without a thread."""
+_MOST_OUTCOMES = 65_536
+"""Different bit strings of which the analysis may say how well they fit; the result lists any number."""
 
 
 class Finisher:
@@ -76,12 +82,12 @@ class Finisher:
     ) -> tuple[dict[str, object], Change]:
         """One parameter set: its part of the result, and the change that says so."""
         plan = context.compiled.plan
-        counts = counts_of(form, final, request.shots)
+        counts = await _counts(form, final, request.shots)
         header = header_of(
             self._claim,
             form,
             plan,
-            counts=counts,
+            counts=counts if len(counts) <= _MOST_OUTCOMES else {},
             shots=request.shots,
             observables=request.observables,
             estimated=documents.estimated_fidelity(self._recorder.truths),
@@ -145,3 +151,10 @@ def _final(form: circuit.Circuit, passes: Sequence[RunState]) -> list[bytes]:
     return [
         join_columns([(columns[bit], shots) for columns, shots in by_pass]) for bit in range(form.num_bits)
     ]
+
+
+async def _counts(form: circuit.Circuit, final: Sequence[bytes], shots: int) -> dict[str, int]:
+    """Counts; those of a million shots take seconds, in which the leases of all jobs would end."""
+    if shots * len(final) <= _COUNTED_HERE:
+        return counts_of(form, final, shots)
+    return await asyncio.to_thread(counts_of, form, final, shots)
