@@ -32,7 +32,7 @@ def run(home: Path, state_bytes: str) -> dict[str, Any]:
     with local_mesh(home, free_port(), "--topology", str(topology)) as mesh:
         file = home.with_suffix(".qasm")
         file.write_text(CIRCUIT)
-        return mesh.run(file, shots=128, seed=5)
+        return mesh.run(str(file), shots=128, seed=5)
 
 
 def test_slices_change_no_count(tmp_path: Path) -> None:
