@@ -26,7 +26,9 @@ def _predicted(body: str, services: dict[str, float], size: int) -> float:
     request = planner.CompileRequest(
         circuit=wire.to_proto(parse(text)), topology=snapshot, shots=100, noise=True
     )
-    return make_plan(request, Weights(1000, 20_000, 50_000_000, 2000)).predicted_fidelity
+    plan = make_plan(request, Weights(1000, 20_000, 50_000_000, 2000))
+    predicted: float = plan.predicted_fidelity
+    return predicted
 
 
 def _process(average: float, qubits: int) -> float:
