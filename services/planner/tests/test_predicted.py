@@ -27,12 +27,11 @@ def _predicted(body: str, services: dict[str, float], size: int) -> float:
         circuit=wire.to_proto(parse(text)), topology=snapshot, shots=100, noise=True
     )
     plan = make_plan(request, Weights(1000, 20_000, 50_000_000, 2000))
-    predicted: float = plan.predicted_fidelity
-    return predicted
+    return float(plan.predicted_fidelity)
 
 
 def _process(average: float, qubits: int) -> float:
-    d = 2**qubits
+    d: int = 2**qubits
     return ((d + 1) * average - 1) / d
 
 
