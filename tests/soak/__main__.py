@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 
-from tests.soak import circuits, codes, faults, fidelity, fuzz, splits
+from tests.soak import circuits, codes, faults, fidelity, fuzz, ion, splits
 from tests.soak.evidence import Evidence, commit_here
 
 _SOAKS: Mapping[str, Callable[[], Evidence]] = {
@@ -16,6 +16,7 @@ _SOAKS: Mapping[str, Callable[[], Evidence]] = {
     "faults": faults.run,
     "fidelity": fidelity.run,
     "fuzz": fuzz.run,
+    "ion": ion.run,
     "splits": splits.run,
 }
 
