@@ -134,6 +134,39 @@ def phase_estimation() -> QuantumCircuit:
     return circuit
 
 
+def grover2() -> QuantumCircuit:
+    """Grover's search, as the file says it."""
+    circuit = QuantumCircuit(QuantumRegister(2, "q"), ClassicalRegister(2, "c"))
+    circuit.h([0, 1])
+    circuit.cz(0, 1)
+    circuit.h([0, 1])
+    circuit.x([0, 1])
+    circuit.cz(0, 1)
+    circuit.x([0, 1])
+    circuit.h([0, 1])
+    circuit.measure([0, 1], [0, 1])
+    return circuit
+
+
+def grover_teleported() -> QuantumCircuit:
+    """The same search with each CZ over a pair of its own, the corrections deferred to controlled gates."""
+    circuit = QuantumCircuit(QuantumRegister(6, "q"), ClassicalRegister(4, "m"), ClassicalRegister(2, "c"))
+    circuit.h([0, 1])
+    for a, b in ((2, 3), (4, 5)):
+        circuit.h(a)
+        circuit.cx(a, b)
+        circuit.cx(0, a)
+        circuit.cx(a, b)
+        circuit.cz(b, 1)
+        circuit.h(b)
+        circuit.cz(b, 0)
+        turn = (circuit.h, circuit.x) if b == 3 else (circuit.x, circuit.h)
+        for gate in turn:
+            gate([0, 1])
+    circuit.measure([2, 3, 4, 5, 0, 1], range(6))
+    return circuit
+
+
 CIRCUITS = {
     "seed.qasm": seed,
     "ghz8.qasm": ghz8,
@@ -144,6 +177,8 @@ CIRCUITS = {
     "ghz_feedforward.qasm": ghz_feedforward,
     "repeat_until_success.qasm": repeat_until_success,
     "phase_estimation.qasm": phase_estimation,
+    "grover2.qasm": grover2,
+    "grover_teleported.qasm": grover_teleported,
 }
 
 

@@ -29,7 +29,7 @@ from qmesh_node.domain.tableau import Part, Tableau
 from qmesh_planner.domain.plan import make_plan
 from qmesh_planner.domain.weights import Weights
 from qmesh_runtime.domain.counts import counts_of, final_columns
-from qmesh_runtime.domain.profile import memories_of
+from qmesh_runtime.domain.profile import memories_of, noise_profile
 from qmesh_runtime.domain.requests import operations_of
 from tests import oracle
 from tests.programs import Program, _apply, program
@@ -108,8 +108,11 @@ class Pass:
         draws: Draws,
         *,
         stabilizer: bool,
+        noise: bool = False,
     ) -> None:
-        """Takes the plan and its topology; `stabilizer`: fresh wires begin as stabilizer states whatever it says."""
+        """Takes the plan and its topology; `stabilizer`: fresh wires begin as stabilizer states whatever it says; `noise`: of the nodes."""
+        profiles = {node.node_id: noise_profile(node) for node in topology.nodes}
+        self._profiles: Mapping[str, gate.NoiseProfile] = profiles if noise else {}
         self._plan = plan
         self._form = form
         self._memories = memories_of({node.node_id: node for node in topology.nodes})
@@ -145,7 +148,10 @@ class Pass:
         stabilizer = self._stabilizer or block.executor == state.EXECUTOR_KIND_STABILIZER
         parts = [self.kept[use.component, use.position].borrowed() for use in block.inputs]
         reads = {version: self.columns[version] for version in block.reads}
-        made = Block(operations, headers, outputs, block.fresh_wires, self._draws, stabilizer=stabilizer)
+        profile = self._profiles.get(block.candidates[0].node_id)
+        made = Block(
+            operations, headers, outputs, block.fresh_wires, self._draws, profile, stabilizer=stabilizer
+        )
         return Executor(made, parts, reads, recorded, Memory(1 << 32).workspace()).run()
 
     @property

@@ -19,7 +19,9 @@ def test_every_split_gives_the_same_counts_and_qiskits_distribution(seed: int) -
     assert found.fit > 1e-4 / 40
 
 
-@pytest.mark.parametrize("file", ["teleport", "ghz_feedforward", "repeat_until_success", "phase_estimation"])
+@pytest.mark.parametrize(
+    "file", ["teleport", "ghz_feedforward", "repeat_until_success", "phase_estimation", "grover_teleported"]
+)
 def test_dynamic_examples_are_spread_and_exact(file: str) -> None:
     """Feed-forward over one, two and more nodes: one answer, and the distribution of the circuit with its measurements deferred."""
     form = wire.to_proto(parse((EXAMPLES / f"{file}.qasm").read_text()))

@@ -7,14 +7,16 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 
-from tests.soak import circuits, faults, fidelity, fuzz, splits
+from tests.soak import circuits, codes, faults, fidelity, fuzz, ion, splits
 from tests.soak.evidence import Evidence, commit_here
 
 _SOAKS: Mapping[str, Callable[[], Evidence]] = {
     "circuits": circuits.run,
+    "codes": codes.run,
     "faults": faults.run,
     "fidelity": fidelity.run,
     "fuzz": fuzz.run,
+    "ion": ion.run,
     "splits": splits.run,
 }
 

@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +47,16 @@ class Evidence:
         }
         FOLDER.mkdir(parents=True, exist_ok=True)
         (FOLDER / f"{self.name}.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_table(
+    name: str, title: str, text: str, header: Sequence[str], rows: Iterable[Sequence[str]]
+) -> None:
+    """Writes docs/evidence/NAME.md: a title, a text and one table."""
+    lines = [f"# {title}", "", text, "", "| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    (FOLDER / f"{name}.md").write_text("\n".join([*lines, ""]))
 
 
 def commit_here() -> str:

@@ -21,7 +21,7 @@ EXAMPLES = Path(__file__).parents[3] / "examples"
 
 PURE = sorted(
     {path.stem for path in EXAMPLES.glob("*.qasm")}
-    - {"teleport", "ghz_feedforward", "phase_estimation", "repeat_until_success"}
+    - {"teleport", "ghz_feedforward", "phase_estimation", "repeat_until_success", "grover_teleported"}
 )
 
 

@@ -118,18 +118,6 @@ def test_reads_are_flipped_as_often_as_the_profile_says(lab: ModuleType) -> None
         assert tally.estimate()[0].value == run.columns[version].mean()
 
 
-def test_noisy_syndromes_flip_their_bits_and_count_it(lab: ModuleType) -> None:
-    """With readout errors alone a check of |000> reads 1 as often as the profile says, and the fragment shows it."""
-    circuit = lab.parsed("syndrome_extraction q[0], q[1], q[2] -> c;", 3, 2)
-    run = lab.run_cuts(
-        circuit, lab.cut(circuit, None), Draws(4, 0, SHOTS), profile=gate.NoiseProfile(readout_error=0.05)
-    )
-    (tally,) = run.executions[0].fragments
-    wrong = run.columns[0] | run.columns[1]
-    assert abs(run.columns[0].mean() - 0.05) < 3 * np.sqrt(0.05 * 0.95 / SHOTS)
-    assert tally.estimate()[1] == (~wrong).mean()
-
-
 def test_a_noisy_run_replays_on_its_recorded_bits(lab: ModuleType) -> None:
     """With the same profile and the recorded columns, flips included, another seed of outcomes gives the same bits back."""
     body = "h q[0]; c[0] = measure q[0]; cx q[0], q[1]; syndrome_extraction q[0], q[1], q[2] -> d;"

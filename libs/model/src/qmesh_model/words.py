@@ -10,19 +10,29 @@ from qmesh_model.gates import GATES
 
 
 class SyndromeCode(NamedTuple):
-    """A code of `syndrome_extraction`: name, number of qubits, number of checks (bits of the syndrome)."""
+    """A code of `syndrome_extraction`, and what one extraction costs with one ancilla.
+
+    Attributes:
+        name: of the code.
+        num_qubits: operands.
+        num_bits: checks, each a bit of the syndrome and one reset and one reading of the ancilla.
+        num_cx: CX gates between operands and the ancilla: the weights of all checks.
+        num_h: Hadamard gates on the ancilla: two for each X check.
+    """
 
     name: str
     num_qubits: int
     num_bits: int
+    num_cx: int
+    num_h: int
 
 
 _CODES: Final = (
-    SyndromeCode("identity", 1, 0),
-    SyndromeCode("repetition", 3, 2),
-    SyndromeCode("four_two_two", 4, 2),
-    SyndromeCode("steane", 7, 6),
-    SyndromeCode("surface", 9, 8),
+    SyndromeCode("identity", 1, 0, 0, 0),
+    SyndromeCode("repetition", 3, 2, 4, 0),
+    SyndromeCode("four_two_two", 4, 2, 8, 2),
+    SyndromeCode("steane", 7, 6, 24, 6),
+    SyndromeCode("surface", 9, 8, 24, 8),
 )
 
 SYNDROME_CODES: Final = {code.num_qubits: code for code in _CODES}

@@ -16,6 +16,7 @@ from qmesh_node.domain import kernels, noise
 from qmesh_node.domain.admission import dtype_of
 from qmesh_node.domain.bits import Column, Columns
 from qmesh_node.domain.block import Block, check
+from qmesh_node.domain.checks import NoisyChecks, check_rates
 from qmesh_node.domain.components import Components
 from qmesh_node.domain.errors import DeadlineError, InvalidBlockError
 from qmesh_node.domain.idling import let_decay
@@ -127,7 +128,7 @@ class Executor:
         elif operation.kind == circuit.OPERATION_KIND_MEASURE:
             self._measure(operation, active, tally)
         elif operation.kind == circuit.OPERATION_KIND_RESET:
-            self._reset(operation, active)
+            self._reset(operation, active, tally)
         elif operation.kind == circuit.OPERATION_KIND_SYNDROME:
             self._syndrome(operation, active, tally)
         elif operation.kind == circuit.OPERATION_KIND_TELEPORT:
@@ -154,11 +155,11 @@ class Executor:
         self._components.apply_paulis(operation.wires, labels)
         tally.note_errors(labels != 0)
 
-    def _flips(self, operation: gate.NodeOperation, draw: int = 0) -> Column | None:
+    def _flips(self, operation: gate.NodeOperation, purpose: Purpose = Purpose.READOUT) -> Column | None:
         profile = self._block.profile
         if profile is None or profile.readout_error <= 0:
             return None
-        return self._draws.uniforms(operation.index, Purpose.READOUT, draw) < profile.readout_error
+        return self._draws.uniforms(operation.index, purpose) < profile.readout_error
 
     def _outcome(
         self,
@@ -188,12 +189,15 @@ class Executor:
         tally.note_read(flips, active)
         self._columns.write(operation.writes[0], _flipped(bits, flips), active)
 
-    def _reset(self, operation: gate.NodeOperation, active: Column | None) -> None:
+    def _reset(self, operation: gate.NodeOperation, active: Column | None, tally: FragmentTally) -> None:
+        """Reads, and flips what was read as 1: a bit that is read wrong leaves |1>."""
         wire = operation.wires[0]
         zero = self._components.zero_probability((wire,))
         bits = outcomes(self._draws.uniforms(operation.index, Purpose.RESET), zero)
         self._components.collapse((wire,), bits, active)
-        ones = bits if active is None else bits & active
+        wrong = self._flips(operation, Purpose.RESET_ERROR)
+        tally.note_read(wrong, active)
+        ones = _flipped(bits, wrong) if active is None else _flipped(bits, wrong) & active
         if ones.any():
             self._components.apply((wire,), _X, ones)
 
@@ -204,15 +208,17 @@ class Executor:
             self._components.find(operation.wires[0])
             return
         self._components.of(operation.wires)
-        self._gate_error(operation, active, tally)
+        noisy = None
+        if self._block.profile is not None:
+            noisy = NoisyChecks(check_rates(self._block.profile), self._draws, operation.index, active)
         syndrome = np.zeros(self._shots, dtype=np.int64)
         for number in range(len(code.stabilizers)):
-            bits = self._check_stabilizer(operation, code, number, active, tally)
+            bits = self._check_stabilizer(operation, code, number, active, tally, noisy)
             syndrome |= bits.astype(np.int64) << number
         if active is not None:
             syndrome = np.where(active, syndrome, 0)
         if code.corrects:
-            self._correct(operation.wires, syndrome)
+            self._correct(operation.wires, syndrome, tally, noisy)
         seen = int(np.count_nonzero(syndrome))
         tally.detail |= {
             "decoder": "lookup" if code.corrects else "none (detects only)",
@@ -227,24 +233,39 @@ class Executor:
         number: int,
         active: Column | None,
         tally: FragmentTally,
+        noisy: NoisyChecks | None,
     ) -> Column:
         """Measures one stabiliser; returns the bits as they were read, 1 for the eigenvalue -1."""
         pauli = code.stabilizers[number]
-        flips = self._flips(operation, number)
+        errors = None if noisy is None else noisy.errors(pauli, number)
+        flips = None if errors is None else errors.flips
         zero = self._components.zero_probability(operation.wires, pauli)
         bits = self._outcome(operation, Purpose.SYNDROME, zero, active, flips, number)
         self._components.collapse(operation.wires, bits, active, pauli)
-        if flips is not None:
-            tally.note_errors(flips if active is None else flips & active)
+        if errors is not None:
+            for wire, letters in zip(operation.wires, errors.letters, strict=True):
+                self._components.apply_pauli(wire, letters)
+            tally.note_errors(errors.drawn)
         read = _flipped(bits, flips)
         if operation.writes:
             self._columns.write(operation.writes[number], read, active)
         return read
 
-    def _correct(self, wires: Sequence[int], syndrome: NDArray[np.int64]) -> None:
+    def _correct(
+        self,
+        wires: Sequence[int],
+        syndrome: NDArray[np.int64],
+        tally: FragmentTally,
+        noisy: NoisyChecks | None,
+    ) -> None:
         table = np.array([correction for _, correction in sorted(decoder(len(wires)).items())])
         for index, wire in enumerate(wires):
-            self._components.apply_pauli(wire, table[syndrome, index])
+            letters = table[syndrome, index]
+            self._components.apply_pauli(wire, letters)
+            if noisy is not None:
+                errors = noisy.correction(letters)
+                self._components.apply_pauli(wire, errors)
+                tally.note_errors(errors != 0)
 
     def _readout(self, operations: list[gate.NodeOperation]) -> None:
         """Reads all terminal measurements of each component jointly, in normal-form order."""

@@ -12,6 +12,7 @@ from itertools import combinations
 
 # A Pauli over the block: one letter for each operand, 0 I, 1 X, 2 Y, 3 Z.
 Pauli = tuple[int, ...]
+X, Z = 1, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +31,13 @@ def _paulis(letter: int, size: int, supports: tuple[tuple[int, ...], ...]) -> tu
 _HAMMING = ((3, 4, 5, 6), (1, 2, 5, 6), (0, 2, 4, 6))
 CODES: dict[int, Code] = {
     1: Code("none", (), corrects=False),
-    3: Code("repetition", _paulis(3, 3, ((0, 1), (1, 2))), corrects=True),
-    4: Code("422", _paulis(1, 4, ((0, 1, 2, 3),)) + _paulis(3, 4, ((0, 1, 2, 3),)), corrects=False),
-    7: Code("steane", _paulis(1, 7, _HAMMING) + _paulis(3, 7, _HAMMING), corrects=True),
+    3: Code("repetition", _paulis(Z, 3, ((0, 1), (1, 2))), corrects=True),
+    4: Code("422", _paulis(X, 4, ((0, 1, 2, 3),)) + _paulis(Z, 4, ((0, 1, 2, 3),)), corrects=False),
+    7: Code("steane", _paulis(X, 7, _HAMMING) + _paulis(Z, 7, _HAMMING), corrects=True),
     9: Code(
         "surface",
-        _paulis(1, 9, ((0, 1, 3, 4), (4, 5, 7, 8), (1, 2), (6, 7)))
-        + _paulis(3, 9, ((1, 2, 4, 5), (3, 4, 6, 7), (0, 3), (5, 8))),
+        _paulis(X, 9, ((0, 1, 3, 4), (4, 5, 7, 8), (1, 2), (6, 7)))
+        + _paulis(Z, 9, ((1, 2, 4, 5), (3, 4, 6, 7), (0, 3), (5, 8))),
         corrects=True,
     ),
 }
@@ -58,7 +59,7 @@ def decoder(size: int) -> dict[int, Pauli]:
     table: dict[int, Pauli] = {0: (0,) * size}
     if not code.corrects:
         return table
-    letters = (1,) if code.name == "repetition" else (1, 3)
+    letters = (X,) if code.name == "repetition" else (X, Z)
     parts: dict[int, dict[int, Pauli]] = {}
     for letter in letters:
         found: dict[int, Pauli] = {0: (0,) * size}
@@ -67,8 +68,8 @@ def decoder(size: int) -> dict[int, Pauli]:
                 error = tuple(letter if i in support else 0 for i in range(size))
                 found.setdefault(syndrome_of(code, error), error)
         parts[letter] = found
-    for sx, x in parts[1].items():
-        for sz, z in parts.get(3, {0: (0,) * size}).items():
+    for sx, x in parts[X].items():
+        for sz, z in parts.get(Z, {0: (0,) * size}).items():
             table[sx | sz] = tuple(_product(a, b) for a, b in zip(x, z, strict=True))
     return table
 

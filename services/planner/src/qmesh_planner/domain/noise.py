@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from qmesh_model.circuit import Kind, Operation
+from qmesh_model.words import SYNDROME_CODES
 from qmesh_planner.domain.topology import Site
 
 
@@ -13,15 +14,28 @@ def process_fidelity(average: float, operands: int) -> float:
 
 
 def operation_fidelity(site: Site, operation: Operation) -> float:
-    """Predicted process fidelity of one operation at a site; for measurements the fraction of bits read right."""
-    if operation.kind is Kind.MEASURE:
+    """Predicted process fidelity of one operation at a site; for reads, and resets, which read, the fraction of bits read right."""
+    if operation.kind in {Kind.MEASURE, Kind.RESET}:
         return site.readout_fidelity
-    if operation.kind in {Kind.RESET, Kind.DISTILLATION, Kind.BARRIER, Kind.DELAY}:
+    if operation.kind in {Kind.DISTILLATION, Kind.BARRIER, Kind.DELAY}:
         return 1.0
-    if operation.kind is Kind.SYNDROME and len(operation.qubits) == 1:
-        return 1.0
-    offer = site.offers.get(operation.service_type)
-    return 1.0 if offer is None else process_fidelity(offer.fidelity, len(operation.qubits))
+    if operation.kind is Kind.SYNDROME:
+        return _extraction_fidelity(site, len(operation.qubits))
+    return _gate_fidelity(site, operation.service_type, len(operation.qubits))
+
+
+def _gate_fidelity(site: Site, service_type: str, operands: int, instead: str = "") -> float:
+    offer = site.offers.get(service_type, site.offers.get(instead))
+    return 1.0 if offer is None else process_fidelity(offer.fidelity, operands)
+
+
+def _extraction_fidelity(site: Site, operands: int) -> float:
+    """All gates, resets and reads of one syndrome extraction; gates without a figure have that of the word, as at the node."""
+    code = SYNDROME_CODES[operands]
+    cx = _gate_fidelity(site, "cnot", 2, "syndrome_extraction")
+    h = _gate_fidelity(site, "hadamard", 1, "syndrome_extraction")
+    read: float = site.readout_fidelity ** (2 * code.num_bits)
+    return float(cx**code.num_cx * h**code.num_h * read)
 
 
 def error_probability(site: Site, operation: Operation) -> float:

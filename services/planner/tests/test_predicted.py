@@ -1,0 +1,52 @@
+"""What a plan predicts of words that are several operations for a node."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from qmesh.planner.v1 import planner_pb2 as planner
+from qmesh.registry.v1 import registry_pb2 as registry
+from qmesh_model import wire
+from qmesh_model.parser import parse
+from qmesh_planner.domain.plan import make_plan
+from qmesh_planner.domain.weights import Weights
+
+CX, H, READ, WORD = 0.99, 0.999, 0.98, 0.9
+
+
+def _predicted(body: str, services: dict[str, float], size: int) -> float:
+    snapshot = registry.Snapshot(snapshot_id="s")
+    node = snapshot.nodes.add(node_id="n", state_transfer=True, executors=["ensemble"], readout_fidelity=READ)
+    node.capacity.data_qubits, node.capacity.state_bytes = size + 1, 1 << 30
+    for service, fidelity in services.items():
+        node.services.add(service_type=service, fidelity=fidelity, qubit_min=1, qubit_max=9, availability=1)
+    text = f'OPENQASM 3.0; include "stdgates.inc"; qubit[{size}] q; {body}'
+    request = planner.CompileRequest(
+        circuit=wire.to_proto(parse(text)), topology=snapshot, shots=100, noise=True
+    )
+    plan = make_plan(request, Weights(1000, 20_000, 50_000_000, 2000))
+    return float(plan.predicted_fidelity)
+
+
+def _process(average: float, qubits: int) -> float:
+    d: int = 2**qubits
+    return ((d + 1) * average - 1) / d
+
+
+@pytest.mark.parametrize(
+    ("size", "cx", "h", "checks"), [(1, 0, 0, 0), (3, 4, 0, 2), (4, 8, 2, 2), (7, 24, 6, 6), (9, 24, 8, 8)]
+)
+def test_an_extraction_is_its_gates_resets_and_reads(size: int, cx: int, h: int, checks: int) -> None:
+    """Process fidelities of all that one ancilla does: weights of the checks, two H for an X check, a reset and a read for each."""
+    services = {"syndrome_extraction": WORD, "cnot": CX, "hadamard": H}
+    expected = math.prod([_process(CX, 2) ** cx, _process(H, 1) ** h, READ ** (2 * checks)])
+    assert _predicted("syndrome_extraction q;", services, size) == pytest.approx(expected)
+    alone = math.prod([_process(WORD, 2) ** cx, _process(WORD, 1) ** h, READ ** (2 * checks)])
+    assert _predicted("syndrome_extraction q;", {"syndrome_extraction": WORD}, size) == pytest.approx(alone)
+
+
+def test_a_reset_is_a_read() -> None:
+    """What is read wrong is not reset."""
+    assert _predicted("reset q[0];", {"measurement_feedforward": 0.9}, 1) == pytest.approx(READ)
