@@ -98,7 +98,7 @@ class Finisher:
             },
         )
         response, failure = await self._insight.analyze(
-            self._claim, plan, header, passes[0] if len(passes) == 1 else None, context.addresses()
+            self._claim, plan, header, passes, context.addresses()
         )
         insight = documents.quantum_result(form, counts, request.shots, response, failure)
         analyzed = self._history.event(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 import structlog
 
@@ -24,13 +24,27 @@ class Passes:
     """Passes that share the requests of their blocks."""
 
     def __init__(
-        self, context: PassContext, recorder: JobRecorder, requests: BlockRequests, recorded: Columns
+        self,
+        context: PassContext,
+        recorder: JobRecorder,
+        requests: BlockRequests,
+        recorded: Columns,
+        measure: Callable[[RunState], Awaitable[None]] | None = None,
     ) -> None:
-        """Takes what all passes of the plan share; `recorded`: columns that earlier plans of the job recorded."""
+        """Takes what all passes of the plan share.
+
+        Args:
+            context: of the plan.
+            recorder: of the job.
+            requests: of the parameter set.
+            recorded: columns that earlier plans of the job recorded.
+            measure: compares what a pass left at its holders before that is released.
+        """
         self._context = context
         self._recorder = recorder
         self._requests = requests
         self._recorded = recorded
+        self._measure = measure
 
     async def run(self, runs: Sequence[RunState]) -> list[RunState]:
         """Executes passes in order of their shots.
@@ -63,6 +77,9 @@ class Passes:
                 raise
             done.append(run)
             if waiting or len(done) > 1:
+                # the fidelity of the job needs that of every slice
+                if self._measure is not None and not any(isinstance(past.overlap, str) for past in done):
+                    await self._measure(run)
                 await self.forget([run])
         return done
 

@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 
 import structlog
@@ -265,13 +266,19 @@ class JobProcessor:
         for number, asked in enumerate(runs):
             form = self._form(number)
             requests = BlockRequests(self._frame(plan.slices), plan, form, memories)
-            passes = Passes(context, self._recorder, requests, recorded)
+            measure = partial(self._measure, context, form)
+            passes = Passes(context, self._recorder, requests, recorded, measure)
             done = await passes.run(asked)
             await finisher.analyze(context, request, number, form, done)
             if len(runs) > 1:
                 await passes.forget(done)
         await finisher.complete(context, request, self._reservations.ids)
         await self._tidy(context)
+
+    async def _measure(self, context: PassContext, form: circuit.Circuit, run: RunState) -> None:
+        await self._services.insight.measure(
+            self._claim, form, context.compiled.plan, run, context.addresses()
+        )
 
     def _runs(self, plan: planning.Plan, rows: Sequence[RecordRow]) -> list[list[RunState]]:
         """Passes of each parameter set; `rows`: what earlier owners recorded of the plan."""

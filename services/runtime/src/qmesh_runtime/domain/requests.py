@@ -13,6 +13,7 @@ from qmesh.fabric.v1 import gate_pb2 as gate
 from qmesh.fabric.v1 import state_pb2 as state
 from qmesh.planner.v1 import plan_pb2 as planning
 from qmesh_model.homes import Homes
+from qmesh_runtime.domain.overlap import Spread
 from qmesh_runtime.domain.slices import Slice
 
 _INLINE_BYTES = 64 << 10
@@ -52,6 +53,8 @@ class RunState:
     groups: dict[int, int] = field(default_factory=dict)
     versions: dict[bytes, VersionData] = field(default_factory=dict)
     """Small final versions that came with the answers, by digest."""
+    overlap: Spread | str | None = None
+    """Fidelity of its shots as the holders found it, or why not; None: nobody asked."""
 
     def absorb(self, block: planning.Block, record: gate.ExecutionRecord) -> None:
         """Takes in a block's record: its versions replace earlier ones of the same name."""
@@ -191,6 +194,13 @@ def last_versions(plan: planning.Plan) -> dict[int, int]:
         for chain in plan.chains
         if chain.final and chain.component in last
     }
+
+
+def final_refs(
+    plan: planning.Plan, refs: Mapping[tuple[int, int], state.ComponentRef]
+) -> list[state.ComponentRef]:
+    """Last version of every component that lives to the end."""
+    return [refs[version] for version in sorted(last_versions(plan).items()) if version in refs]
 
 
 class BlockRequests:
