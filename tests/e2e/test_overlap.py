@@ -37,7 +37,8 @@ def _done(mesh: LocalMesh, text: str, *, noise: bool) -> dict[str, Any]:
             client.submit(text, shots=512, seed=5, noise=noise)["job_id"], timeout=120
         )
     assert job["status"] == "COMPLETED", job["error"]
-    return job["result"]
+    result: dict[str, Any] = job["result"]
+    return result
 
 
 def _readers(result: dict[str, Any]) -> set[str]:

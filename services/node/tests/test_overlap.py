@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 
-from qmesh_node.domain.components import Ensemble, Tableau
+from qmesh_node.domain.ensemble import Ensemble
 from qmesh_node.domain.errors import ExhaustedError, InvalidBlockError
 from qmesh_node.domain.expansion import expanded
 from qmesh_node.domain.overlap import overlaps, working_bytes
+from qmesh_node.domain.tableau import Tableau
 
 
 def _factors(qubits: int, terms: int) -> np.ndarray[tuple[int, int], np.dtype[np.complex128]]:
@@ -21,12 +23,8 @@ def _factors(qubits: int, terms: int) -> np.ndarray[tuple[int, int], np.dtype[np
 @pytest.mark.parametrize("single", [False, True])
 def test_rows_of_amplitudes(single: bool) -> None:
     """<factor|row> of normalised rows, whatever norm single precision has left them."""
-    rows = (
-        np.random.default_rng(1)
-        .normal(size=(6, 16))
-        .view(np.complex128)
-        .astype(np.complex64 if single else np.complex128)
-    )
+    rows: Any = np.random.default_rng(1).normal(size=(6, 16)).view(np.complex128)
+    rows = rows.astype(np.complex64) if single else rows
     component = Ensemble((2, 0, 1), rows, np.zeros(4, dtype=np.uint32))
     factors = _factors(3, 2)
     expected = factors.conj() @ (rows / np.linalg.norm(rows, axis=1)[:, None]).T
