@@ -143,12 +143,15 @@ async def test_a_streamed_request_fails_the_same_way(pair: Pair) -> None:
 
 async def test_a_streamed_answer_that_breaks_fails_the_same_way(pair: Pair) -> None:
     """A handler that fails after a piece leaks nothing either; the piece has arrived."""
-    pieces = []
-    with capture_logs(), pytest.raises(ServiceError) as failed:
-        async for piece in pair.channel.stub(analyzer_stubs.AnalyzerServiceStub).Factor(
-            analyzer.FactorRequest()
-        ):
+    pieces: list[analyzer.FactorResponse] = []
+
+    async def read() -> None:
+        stub = pair.channel.stub(analyzer_stubs.AnalyzerServiceStub)
+        async for piece in stub.Factor(analyzer.FactorRequest()):
             pieces.append(piece)  # noqa: PERF401 - a comprehension would not keep what came before the failure
+
+    with capture_logs(), pytest.raises(ServiceError) as failed:
+        await read()
     assert failed.value.code == "INTERNAL"
     assert SECRET not in str(failed.value)
     assert len(pieces) == 1
