@@ -31,6 +31,21 @@ class Noise:
     fidelity: dict[str, float]
 
 
+def ideal(operations: Sequence[gate.NodeOperation], qubits: int) -> Matrix:
+    """The state vector without noise, little-endian."""
+    vector = np.zeros((2,) * qubits, dtype=np.complex128)
+    vector[(0,) * qubits] = 1
+    for operation in operations:
+        if operation.kind != circuit.OPERATION_KIND_GATE:
+            continue
+        width = len(operation.wires)
+        matrix = np.array(gates.matrix(operation.name, tuple(operation.parameters)))
+        axes = [qubits - 1 - wire for wire in reversed(operation.wires)]
+        made = np.tensordot(matrix.reshape((2,) * 2 * width), vector, (range(width, 2 * width), axes))
+        vector = np.moveaxis(made, range(width), axes)
+    return vector.reshape(-1)
+
+
 @dataclass(slots=True)
 class Density:
     """A state of some wires, little-endian; `parts` by the set of open pairs whose copies are flipped."""

@@ -13,6 +13,7 @@ from qmesh.fabric.v1 import state_pb2 as state
 from qmesh.planner.v1 import plan_pb2 as planning
 from qmesh.planner.v1 import planner_pb2 as planner
 from qmesh.registry.v1 import registry_pb2 as registry
+from qmesh_analyzer.domain.executed import mean_of
 from qmesh_model import wire
 from qmesh_model.gates import SERVICE_TYPES
 from qmesh_model.parser import parse
@@ -26,7 +27,7 @@ from qmesh_planner.domain.plan import make_plan
 from qmesh_planner.domain.weights import Weights
 from qmesh_runtime.domain.profile import memories_of, noise_profile
 from qmesh_runtime.domain.requests import operations_of
-from tests.physics.density import Density, Noise
+from tests.physics.density import Density, Noise, ideal
 
 _WEIGHTS = Weights(1000, 20_000, 50_000_000, 2000)
 _ONE = ("h", "x", "s", "t", "sx", "ry(0.7)", "rz(0.4)", "rx(1.1)")
@@ -36,29 +37,44 @@ _TWO = (
 
 
 @dataclass(frozen=True, slots=True)
+class Sampled:
+    """Fidelity of the executed state to the ideal one as the product reports it.
+
+    Attributes:
+        value: mean over shots.
+        stderr: its standard error.
+    """
+
+    value: float
+    stderr: float
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """Fidelity of the executed state to the ideal one.
 
     Attributes:
         qubits: width.
         pairs: pairs that the plan uses.
-        sampled: mean over shots.
-        stderr: its standard error.
+        samples: by the analyzer from the executed rows, once for each seed.
         exact: by the density matrix.
         predicted: what the plan says.
     """
 
     qubits: int
     pairs: int
-    sampled: float
-    stderr: float
+    samples: tuple[Sampled, ...]
     exact: float
     predicted: float
 
     @property
-    def deviation(self) -> float:
+    def scores(self) -> list[float]:
         """Standard errors between sampled and exact; beyond a rounding error of 1e-9."""
-        return max(0.0, abs(self.sampled - self.exact) - 1e-9) / max(self.stderr, 1e-12)
+        return [self._score(sample) for sample in self.samples]
+
+    def _score(self, sample: Sampled) -> float:
+        off = sample.value - self.exact
+        return 0.0 if abs(off) < 1e-9 else off / max(sample.stderr, 1e-12)
 
 
 def text_of(seed: int, max_qubits: int) -> str:
@@ -110,8 +126,8 @@ def _snapshot(seed: int, qubits: int) -> registry.Snapshot:
     return found
 
 
-def compare(seed: int, *, max_qubits: int = 8, shots: int = 2000) -> Comparison:
-    """One circuit."""
+def compare(seed: int, *, max_qubits: int = 8, shots: int = 2000, samples: int = 1) -> Comparison:
+    """One circuit, sampled so many times."""
     form = wire.to_proto(parse(text_of(seed, max_qubits)))
     qubits = sum(register.size for register in form.qubit_registers)
     topology = _snapshot(seed, qubits)
@@ -125,14 +141,14 @@ def compare(seed: int, *, max_qubits: int = 8, shots: int = 2000) -> Comparison:
         for operation in operations_of(plan, block, form, memories_of(nodes))[0]
     ]
     noisy = [(op, Noise({s.service_type: s.fidelity for s in node.services})) for op, node in operations]
-    ideal = Density(qubits).run([(op, None) for op, _ in operations]).rho
-    vector = np.linalg.eigh(ideal)[1][:, -1]
+    vector = ideal([op for op, _ in operations], qubits)
     exact = float((vector.conj() @ Density(qubits).run(noisy).rho @ vector).real)
-    overlaps = _overlaps(plan, form, nodes, shots, seed, vector)
-    return Comparison(
-        qubits, len(plan.ebits), float(overlaps.mean()), float(overlaps.std(ddof=1) / np.sqrt(shots)), exact,
-        plan.predicted_fidelity,
-    )  # fmt: skip
+    found = []
+    for number in range(samples):
+        estimate = mean_of(_overlaps(plan, form, nodes, shots, samples * seed + number, vector))
+        assert estimate.stderr is not None
+        found.append(Sampled(estimate.value, estimate.stderr))
+    return Comparison(qubits, len(plan.ebits), tuple(found), exact, plan.predicted_fidelity)
 
 
 def _overlaps(
@@ -141,7 +157,7 @@ def _overlaps(
     nodes: dict[str, registry.Node],
     shots: int,
     seed: int,
-    ideal: np.ndarray,
+    target: np.ndarray,
 ) -> np.ndarray:
     """Squared overlap of each shot's final state with the ideal one."""
     kept: dict[tuple[int, int], Part] = {}
@@ -179,4 +195,4 @@ def _overlaps(
     states = (
         whole.states.reshape(-1, *(2,) * n).transpose([0, *[1 + axis for axis in order]]).reshape(-1, 2**n)
     )
-    return np.asarray(np.abs(states @ ideal.conj()) ** 2)[whole.row_of_shot]
+    return np.asarray(np.abs(states @ target.conj()) ** 2)[whole.row_of_shot]
