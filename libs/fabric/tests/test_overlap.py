@@ -38,7 +38,7 @@ class Holder:
         self.given: list[bytes] = []
         self.held = 0
         self.admitted = 0
-        self.refusal: FabricError | None = None
+        self.refusal: Exception | None = None
 
     @contextmanager
     def admit(self, _peer_id: str, request: state.OverlapRequest) -> Iterator[Holder]:
@@ -108,6 +108,13 @@ def test_a_refusal_after_the_factors(pair: Any) -> None:
     """A version that is gone when its factors are there: typed, and nothing stays."""
     holder, error = compared(pair, lambda h: setattr(h, "refusal", FabricError("NOT_FOUND", "released")))
     assert (error.code, len(holder.given), holder.held) == ("NOT_FOUND", 1, 0)
+
+
+def test_a_comparison_that_fails_says_nothing_of_why(pair: Any) -> None:
+    """A bug of the holder: INTERNAL without its text, not tried again, and nothing stays."""
+    holder, error = compared(pair, lambda h: setattr(h, "refusal", RuntimeError("secret")))
+    assert (error.code, "secret" in str(error)) == ("INTERNAL", False)
+    assert (holder.admitted, holder.held) == (1, 0)
 
 
 def test_more_factors_than_announced(pair: Any) -> None:

@@ -21,6 +21,7 @@ from qmesh_runtime.application.passes import Passes
 from qmesh_runtime.application.recording import JobRecorder
 from qmesh_runtime.domain.claim import Change, Claim
 from qmesh_runtime.domain.history import JobHistory
+from qmesh_runtime.domain.overlap import Spread
 from qmesh_runtime.domain.policy import RetryPolicy
 from qmesh_runtime.domain.requests import BlockRequests, JobFrame, RunKey, RunState
 from qmesh_runtime.domain.slices import slices_of
@@ -132,7 +133,15 @@ class Job:
             recorder=self.recorder,
             policy=RetryPolicy(initial_seconds=0.001, attempts_per_node=2),
         )
-        self.passes = Passes(context, self.recorder, requests, {})
+        self.measured: list[tuple[int, int]] = []
+        self.lost = -1
+        self.passes = Passes(context, self.recorder, requests, {}, self.measure)
+
+    async def measure(self, run: RunState) -> None:
+        """Notes the pass and how many of its versions are held; `lost` is one that nobody can compare."""
+        held = sum(slice_ == run.key.slice for _, slice_, _ in self.nodes.held)
+        self.measured.append((run.key.first_shot, held))
+        run.overlap = "lost" if run.key.slice == self.lost else Spread(run.key.shots, 1.0, 0.0)
 
 
 def runs(shots: int, slices: int = 1) -> list[RunState]:
@@ -168,3 +177,23 @@ async def test_what_no_halving_helps_is_planned_anew() -> None:
     with pytest.raises(ReplanNeededError):
         await job.passes.run(runs(3))
     assert job.nodes.held == set()
+
+
+async def test_slices_are_measured_before_they_are_released() -> None:
+    """Each finished slice once, in order, while its two versions are held; what is halved is not, and a single pass is left to the analysis."""
+    job = Job(most=30)
+    done = await job.passes.run(runs(100))
+    assert job.measured == [(0, 2), (25, 2), (50, 2), (75, 2)]
+    assert all(isinstance(run.overlap, Spread) for run in done)
+    single = Job(most=100)
+    await single.passes.run(runs(100))
+    assert single.measured == []
+
+
+async def test_after_a_slice_that_nobody_could_compare_no_other_is() -> None:
+    """The fidelity of a job needs that of all its shots."""
+    job = Job(most=100, slices=4)
+    job.lost = 1
+    done = await job.passes.run(runs(100, 4))
+    assert [first for first, _ in job.measured] == [0, 25]
+    assert [run.overlap for run in done[1:]] == ["lost", None, None]

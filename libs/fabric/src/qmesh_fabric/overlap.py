@@ -194,7 +194,7 @@ async def _serve(framer: Framer, comparison: Comparison, digest: bytes) -> None:
                 await receive_chunk(framer, arrival)
         if await digest_of(arrival.data) != digest:
             raise FabricError("DIGEST_MISMATCH", "the factors that arrived are not those that were announced")  # noqa: TRY301 - one place tells the sender
-        rows, parts = await comparison.answer(arrival.data)
+        rows, parts = await _answer(comparison, arrival.data)
     except FabricError as error:
         raise _RefusedLateError(error) from None
     whole = b"".join(parts)
@@ -204,5 +204,16 @@ async def _serve(framer: Framer, comparison: Comparison, digest: bytes) -> None:
         total_bytes=len(whole),
         digest=await digest_of(whole),
     )
-    await framer.send(header.SerializeToString())
-    await send_chunks(framer, [memoryview(whole)])
+    with trio.fail_after(_COMPUTE_SECONDS):  # the memory of the comparison is held until then
+        await framer.send(header.SerializeToString())
+        await send_chunks(framer, [memoryview(whole)])
+
+
+async def _answer(comparison: Comparison, factors: bytearray) -> tuple[int, Sequence[memoryview]]:
+    try:
+        return await comparison.answer(factors)
+    except FabricError:
+        raise
+    except Exception:
+        log.exception("a comparison failed")
+        raise FabricError("INTERNAL", "the comparison failed unexpectedly") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
@@ -62,12 +63,22 @@ class Comparisons:
             raise NotComparedError(f"the ideal state exceeds {_IDEAL_BYTES >> 20} MiB")
         finals = final_refs(plan, run.refs)
         async with self._turns:
+            begun = time.perf_counter()
             factors = await self._factors(claim, form, plan, run.key.parameter_set, finals)
             answers = await self._answers(claim, finals, factors, addresses)
         try:
-            return await asyncio.to_thread(spread_of, factors, answers)
+            spread = await asyncio.to_thread(spread_of, factors, answers)
         except ValueError as error:
             raise NotComparedError(str(error)) from None
+        log.info(
+            "compared by the holders",
+            job_id=claim.job_id,
+            slice=run.key.slice,
+            rows=[answer.rows for answer in answers],
+            factor_bytes=factors.nbytes,
+            seconds=round(time.perf_counter() - begun, 3),
+        )
+        return spread
 
     def forget(self, job_id: str) -> None:
         """Drops the factors of a job."""
