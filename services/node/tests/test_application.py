@@ -497,6 +497,12 @@ def test_small_blocks_stay_in_the_loop_and_large_ones_do_not(lab: ModuleType) ->
     assert not is_small(noisy, [])
     assert not is_small(lab.request(lab.parsed("x q[0];" * 5000, 1), "n"), [])
     assert not is_small(lab.request(lab.parsed("c[0] = measure q[0];", 1, 1), "n", shots=1_000_000), [])
+    operands = ", ".join(f"q[{q}]" for q in range(9))
+    checks = lab.request(lab.parsed(f"syndrome_extraction {operands};", 9), "n", shots=200)
+    checks.executor = state.EXECUTOR_KIND_STABILIZER
+    assert is_small(checks, [])
+    checks.noise.readout_error = 0.01  # which draws 57 errors a shot
+    assert not is_small(checks, [])
     wide = lab.request(lab.parsed("".join(f"cx q[{i}], q[{i + 1}];" for i in range(19)), 20), "n")
     wide.ClearField("outputs")
     assert not is_small(wide, [])

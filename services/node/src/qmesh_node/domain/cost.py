@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from qmesh.circuit.v1 import circuit_pb2 as circuit
 from qmesh.fabric.v1 import gate_pb2 as gate
 from qmesh.fabric.v1 import state_pb2 as state
+from qmesh_model.words import SYNDROME_CODES, SyndromeCode
 from qmesh_node.domain.tableau import Part, Tableau
 
 _SMALL = 1 << 14  # amplitudes that change in the time that a thread costs
@@ -29,8 +30,31 @@ def amplitudes_of(request: gate.ExecuteRequest, inputs: Sequence[Part]) -> int:
     qubits = max(widths or [len(request.fresh_wires)])
     rows, shots = max([e.rows for e in inputs], default=1), request.shots.count
     collapses = sum(not o.terminal and o.kind in _COLLAPSING for o in request.operations)
-    reads = sum(len(o.writes) for o in request.operations)
+    noisy = request.HasField("noise")
+    reads = sum(_reads(o) for o in request.operations)
+    draws = reads + sum(_errors(o) for o in request.operations if noisy)
     if request.executor == state.EXECUTOR_KIND_STABILIZER and all(isinstance(e, Tableau) for e in inputs):
-        return len(request.operations) * (_CALL + _GENERATOR * qubits) + reads * (qubits**2 + shots * _DRAW)
-    rows = shots if request.HasField("noise") else min(shots, rows << min(collapses, 20))
-    return len(request.operations) * (_CALL + (rows << min(qubits, 30))) + reads * shots * _DRAW
+        return (
+            len(request.operations) * (_CALL + _GENERATOR * qubits)
+            + reads * qubits**2
+            + draws * shots * _DRAW
+        )
+    rows = shots if noisy else min(shots, rows << min(collapses, 20))
+    return len(request.operations) * (_CALL + (rows << min(qubits, 30))) + draws * shots * _DRAW
+
+
+def _reads(operation: gate.NodeOperation) -> int:
+    """Bits that are drawn, written or not."""
+    code = _code(operation)
+    return len(operation.writes) if code is None else code.num_bits
+
+
+def _errors(operation: gate.NodeOperation) -> int:
+    """Errors that are drawn inside a syndrome extraction: gates, resets, reads, corrections."""
+    code = _code(operation)
+    return 0 if code is None else code.num_cx + code.num_h + 2 * code.num_bits + code.num_qubits
+
+
+def _code(operation: gate.NodeOperation) -> SyndromeCode | None:
+    known = operation.kind == circuit.OPERATION_KIND_SYNDROME
+    return SYNDROME_CODES.get(len(operation.wires)) if known else None
