@@ -47,7 +47,8 @@ run: $(STAMP) ## set up, start a local mesh, run examples/seed.qasm, show the re
 	@PATH="$(BIN):$$PATH" $(BIN)/qmesh up $(if $(filter --once,$(ARGS)),--once,--submit) examples/seed.qasm $(filter-out --once,$(ARGS))
 
 test: $(STAMP) ## every test that needs no cluster
-	@PATH="$(BIN):$$PATH" $(PYTEST) -q $(ARGS)
+	@tools/helm
+	@PATH="$(BIN):$$PATH:$(CURDIR)/.tools/bin" $(PYTEST) -q $(ARGS)
 
 check: $(STAMP) $(BUF) ## format, lint, types, import contracts, wire contract, drift: what CI runs
 	@PATH="$(BIN):$$PATH" tools/check
@@ -79,7 +80,8 @@ images: ## the container images, by docker, podman or buildah (PARTS="gateway no
 	@deploy/docker/build $(PARTS)
 
 chart: $(STAMP) ## lint, render, schema and policy tests of the Helm chart
-	@PATH="$(BIN):$$PATH" $(PYTEST) -q tests/chart $(ARGS)
+	@tools/helm
+	@PATH="$(BIN):$$PATH:$(CURDIR)/.tools/bin" $(PYTEST) -q tests/chart $(ARGS)
 
 cluster-test: $(STAMP) ## images, install, use, hurt, upgrade, uninstall on a real cluster (KUBECONFIG, or QMESH_CLUSTER_UP)
 	@tools/cluster-test $(ARGS)

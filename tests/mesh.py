@@ -8,9 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -65,10 +65,11 @@ class AnyMesh(Protocol):
 
 @dataclass(slots=True)
 class LocalMesh:
-    """One mesh; `port` is the gateway's."""
+    """One mesh; `port` is the gateway's, `settings` are variables that its processes get."""
 
     home: Path
     port: int
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -82,7 +83,8 @@ class LocalMesh:
     def environment(self) -> dict[str, str]:
         """The environment of a user of this mesh."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("QMESH_")}
-        return kept | {"QMESH_HOME": str(self.home), "QMESH_GATEWAY__PORT": str(self.port), "NO_COLOR": "1"}
+        own = {"QMESH_HOME": str(self.home), "QMESH_GATEWAY__PORT": str(self.port), "NO_COLOR": "1"}
+        return kept | own | dict(self.settings)
 
     def qmesh(self, *arguments: str, timeout: float = 120.0) -> subprocess.CompletedProcess[str]:
         """Runs the command line."""
@@ -249,9 +251,11 @@ _COORDINATOR = {
 
 
 @contextmanager
-def local_mesh(home: Path, port: int, *arguments: str) -> Iterator[LocalMesh]:
+def local_mesh(
+    home: Path, port: int, *arguments: str, settings: Mapping[str, str] | None = None
+) -> Iterator[LocalMesh]:
     """A running mesh, ended afterwards; what its processes said is printed when the test fails."""
-    mesh = LocalMesh(home, port)
+    mesh = LocalMesh(home, port, settings or {})
     try:
         mesh.up(*arguments)
         yield mesh

@@ -23,7 +23,12 @@ def main() -> int:
     options = parser.parse_args()
     bad = False
     for name in options.target or _TARGETS:
-        outcome = _TARGETS[name](options.runs, ROOT / "build" / "fuzz" / name, options.seed)
+        folder = ROOT / "build" / "fuzz" / name
+        sys.stdout.write(
+            f"{name}: {options.runs:,} executions; as it goes: {folder.relative_to(ROOT)}/log.txt\n"
+        )
+        sys.stdout.flush()
+        outcome = _TARGETS[name](options.runs, folder, options.seed)
         bad |= bool(outcome.findings)
         sys.stdout.write(f"{name}: {'FAILED' if outcome.findings else 'passed'}\n")
         for figure, value in outcome.figures.items():

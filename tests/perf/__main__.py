@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.mesh import ROOT
-from tests.perf import analysis, circuits, fabric, jobs, kernels, noise, pulls, wide
+from tests.perf import analysis, circuits, fabric, jobs, kernels, noise, overlap, pulls, wide
 from tests.perf.figure import Figure
 
 _BENCHES = {
@@ -25,6 +25,7 @@ _BENCHES = {
     "jobs": jobs.run,
     "kernels": kernels.run,
     "noise": noise.run,
+    "overlap": overlap.run,
     "pulls": pulls.run,
     "wide": wide.run,
 }

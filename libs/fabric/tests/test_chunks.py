@@ -9,7 +9,7 @@ import trio
 from trio.testing import trio_test
 
 from qmesh.fabric.v1 import state_pb2
-from qmesh_fabric import state
+from qmesh_fabric import chunks, state
 from qmesh_fabric.errors import RemoteError
 from qmesh_fabric.frames import FrameError, Framer, varint
 
@@ -68,7 +68,7 @@ async def test_chunks_of_any_spelling_arrive(seed: int) -> None:
         at += len(data)
     transfer, framer = _transfer(len(whole)), Framer(Pipe(wire, seed))
     while transfer.received < len(whole):
-        await state._receive(framer, transfer)
+        await chunks.receive_chunk(framer, transfer)
     assert transfer.data == whole
 
 
@@ -76,13 +76,17 @@ async def test_chunks_of_any_spelling_arrive(seed: int) -> None:
 async def test_what_is_sent_is_the_message() -> None:
     """A holder writes frames of StateChunk as protobuf serialises them."""
     pipe = Pipe(b"", 1)
-    data = random.Random(1).randbytes(state.CHUNK + 1000)
+    data = random.Random(1).randbytes(chunks.CHUNK + 1000)
     await state._send(Framer(pipe), state_pb2.ComponentRef(), [memoryview(data), memoryview(b"rows")], 0)
     header = state_pb2.PullHeader(
         ref=state_pb2.ComponentRef(), rows_bytes=len(data), total_bytes=len(data) + 4
     )
     expected = _frame(header.SerializeToString())
-    for offset, piece in ((0, data[: state.CHUNK]), (state.CHUNK, data[state.CHUNK :]), (len(data), b"rows")):
+    for offset, piece in (
+        (0, data[: chunks.CHUNK]),
+        (chunks.CHUNK, data[chunks.CHUNK :]),
+        (len(data), b"rows"),
+    ):
         expected += _frame(state_pb2.StateChunk(offset=offset, data=piece).SerializeToString())
     assert bytes(pipe.written) == expected
 
@@ -104,5 +108,5 @@ async def test_a_chunk_that_is_none_ends_the_pull(wire: bytes, error: type[Excep
     """Out of place, too large, empty, without an end, cut off: a typed error, and nothing counts as received."""
     transfer = _transfer(100)
     with pytest.raises(error):
-        await state._receive(Framer(Pipe(wire, 3)), transfer)
+        await chunks.receive_chunk(Framer(Pipe(wire, 3)), transfer)
     assert transfer.received == 0

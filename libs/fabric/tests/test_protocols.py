@@ -24,8 +24,8 @@ from qmesh.fabric.v1 import control_pb2 as control
 from qmesh.fabric.v1 import enroll_pb2 as enrollment
 from qmesh.fabric.v1 import state_pb2 as state
 from qmesh_fabric import adverts, guard
-from qmesh_fabric import state as transfer
 from qmesh_fabric.adverts import AdvertInbox, problem_of, publish
+from qmesh_fabric.chunks import CHUNK
 from qmesh_fabric.control import ControlHub, follow
 from qmesh_fabric.enroll import enroll, serve_enroll, signed_bytes
 from qmesh_fabric.errors import FabricError, PeerGone, RemoteError
@@ -629,7 +629,7 @@ def test_state_arrives_whole(pair: Any) -> None:
     assert rows_bytes == holder.rows.nbytes
     assert ref == holder.ref
     assert len(holder.asked) == 1
-    assert len(data) > 8 * transfer.CHUNK
+    assert len(data) > 8 * CHUNK
 
 
 def test_state_chunks_are_bounded(pair: Any) -> None:

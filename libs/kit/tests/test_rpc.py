@@ -66,6 +66,13 @@ class Analyzer(analyzer_stubs.AnalyzerServiceServicer):
             continue
         raise RuntimeError(SECRET)
 
+    async def Factor(  # noqa: N802
+        self, _request: analyzer.FactorRequest, _context: Any
+    ) -> AsyncIterator[analyzer.FactorResponse]:
+        """One piece, then a failure that nobody foresaw."""
+        yield analyzer.FactorResponse()
+        raise RuntimeError(SECRET)
+
 
 class Pair:
     """A server and a channel to it."""
@@ -132,6 +139,22 @@ async def test_a_streamed_request_fails_the_same_way(pair: Pair) -> None:
         await pair.channel.stub(analyzer_stubs.AnalyzerServiceStub).Analyze(parts())
     assert failed.value.code == "INTERNAL"
     assert SECRET not in str(failed.value)
+
+
+async def test_a_streamed_answer_that_breaks_fails_the_same_way(pair: Pair) -> None:
+    """A handler that fails after a piece leaks nothing either; the piece has arrived."""
+    pieces: list[analyzer.FactorResponse] = []
+
+    async def read() -> None:
+        stub = pair.channel.stub(analyzer_stubs.AnalyzerServiceStub)
+        async for piece in stub.Factor(analyzer.FactorRequest()):
+            pieces.append(piece)  # noqa: PERF401 - a comprehension would not keep what came before the failure
+
+    with capture_logs(), pytest.raises(ServiceError) as failed:
+        await read()
+    assert failed.value.code == "INTERNAL"
+    assert SECRET not in str(failed.value)
+    assert len(pieces) == 1
 
 
 async def test_a_deadline_ends_both_sides(pair: Pair) -> None:

@@ -181,3 +181,28 @@ def test_too_many_distinct_states_are_refused(lab: ModuleType) -> None:
     made = lab.request("OPENQASM 3.0;\nqubit[25] q;\n", shots=1).with_rows([0], [1, 0], [0])
     with pytest.raises(AnalysisError, match="do not fit"):
         combine(25, decode(made.header, made.blobs), 1)
+
+
+def test_wide_products_are_compared_component_by_component(
+    lab: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the executed states of the whole register do not fit, the fidelity is the same without them; `executed` is null."""
+    text = lab.random_circuit(11, dynamic=False)
+    made = lab.request(text, shots=5)
+    n = made.header.circuit.num_qubits
+    rng = np.random.default_rng(4)
+    for qubits in ([n - 1], list(range(n - 1))):
+        rows = rng.normal(size=(3, 2 << len(qubits))).view(np.complex128)
+        made.with_rows(qubits, rows / np.linalg.norm(rows, axis=1)[:, None], rng.integers(3, size=5))
+    whole = Report(made.header, made.blobs).build()
+    monkeypatch.setattr("qmesh_analyzer.domain.executed._MAX_AMPLITUDES", 4)
+    parts = Report(made.header, made.blobs).build()
+    assert parts["method"] == "rows"
+    assert parts["fidelity"]["fidelity_to_target_state"] == pytest.approx(
+        whole["fidelity"]["fidelity_to_target_state"], abs=1e-12
+    )
+    assert parts["fidelity"]["stderr"] == pytest.approx(whole["fidelity"]["stderr"], abs=1e-12)
+    assert parts["executed"] is None
+    new = {name: reason for name, reason in parts["reasons"].items() if name not in whole["reasons"]}
+    assert set(new) == {"executed"}
+    assert new["executed"].startswith("TOO_MANY_ROWS")

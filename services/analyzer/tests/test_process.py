@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any, cast
 
 import grpc.aio
+import numpy as np
 import orjson
 import psutil
 import pytest
@@ -164,6 +165,39 @@ async def test_requests_that_make_no_sense_are_invalid(
         await _stub(channel).Analyze(stream())
     await channel.close()
     assert caught.value.status == "INVALID_ARGUMENT", caught.value
+
+
+async def test_factors_come_in_chunks(running: Running, lab: ModuleType) -> None:
+    """The factors of a state of 18 qubits arrive in order, normalised, and are the ideal state; a worker tells why there are none."""
+    text = 'OPENQASM 3.0;\ninclude "stdgates.inc";\nqubit[18] q;\nry(0.4) q;\nh q[17];'
+    form = lab.request(text).header.circuit
+    request = analysis.FactorRequest(
+        circuit=form,
+        final_wires=range(18),
+        components=[analysis.ComponentWires(wires=wires) for wires in ([17], range(17))],
+    )
+    channel = RpcChannel(running.address, default_timeout=20)
+    try:
+        header, *chunks = [piece async for piece in _stub(channel).Factor(request)]
+        assert list(header.header.weights) == pytest.approx([1])
+        assert header.header.remainder == 0
+        assert [(c.chunk.component, c.chunk.offset) for c in chunks] == [(0, 0), (1, 0), (1, 1 << 20)]
+        one, many = (
+            np.frombuffer(
+                b"".join(c.chunk.data for c in chunks if c.chunk.component == k), dtype=np.complex128
+            )
+            for k in (0, 1)
+        )
+        sine, cosine = np.sin(0.2), np.cos(0.2)
+        assert np.abs(one) == pytest.approx(np.array([cosine + sine, cosine - sine]) / 2**0.5)
+        assert abs(many[0]) == pytest.approx(cosine**17)
+        assert np.linalg.norm(many) == pytest.approx(1)
+        request.components[0].wires.append(99)
+        with pytest.raises(ServiceError) as caught:
+            [piece async for piece in _stub(channel).Factor(request)]
+        assert caught.value.code == "INVALID_ARGUMENT"
+    finally:
+        await channel.close()
 
 
 async def test_killed_worker_is_a_retryable_error_and_the_pool_heals(

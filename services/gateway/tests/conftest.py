@@ -97,7 +97,18 @@ class Jobs(runtime_stubs.JobServiceServicer):
         job.CopyFrom(self._job(request.job_id))
         if request.detail == runtime.RESULT_DETAIL_UNSPECIFIED:
             job.result_json = b""
+        if len(job.result_json) > 1 << 20:
+            job.result_bytes = len(job.result_json)
+            job.ClearField("result_json")
         return runtime.GetJobResponse(job=job)
+
+    async def GetResult(  # noqa: N802
+        self, request: runtime.GetResultRequest, _context: Any
+    ) -> AsyncIterator[runtime.GetResultResponse]:
+        """A result in pieces."""
+        document = self._job(request.job_id).result_json
+        for at in range(0, len(document), 1 << 20):
+            yield runtime.GetResultResponse(piece=document[at : at + (1 << 20)])
 
     async def ListJobs(self, request: runtime.ListJobsRequest, _context: Any) -> runtime.ListJobsResponse:  # noqa: N802
         """A page, whose cursor is a position."""

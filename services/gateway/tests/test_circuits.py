@@ -49,6 +49,18 @@ async def test_bad_circuit_is_422_with_line_column_code_and_hint(gateway: Any) -
     assert gateway.jobs.submitted == []
 
 
+@pytest.mark.parametrize("text", ["OPENQASM 3;\nqubit q;\n", "OPENQASM 3;\nqubit[2] q;\nbarrier q;\n"])
+async def test_nothing_to_execute_is_422_as_a_job_and_a_warning_of_validate(gateway: Any, text: str) -> None:
+    """Declarations alone are no job; they may be validated."""
+    for path in ("submit", "compile"):
+        answer = await gateway.http.post(f"/circuits/{path}", json={"circuit": text})
+        assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "MESH156")
+    answer = await gateway.http.post("/circuits/validate", json={"circuit": text})
+    assert answer.status_code == 200
+    assert "MESH156" in {warning["code"] for warning in answer.json()["diagnostics"]}
+    assert gateway.jobs.submitted == []
+
+
 async def test_nul_in_a_circuit_is_422_at_its_place(gateway: Any) -> None:
     """A NUL, which PostgreSQL's text cannot hold, is refused even inside a comment."""
     answer = await gateway.submit(circuit="OPENQASM 3;\n// a\0b\nqubit q;\n")
@@ -96,7 +108,9 @@ async def test_same_key_and_body_is_one_job_and_another_body_is_409(gateway: Any
 async def test_odd_idempotency_key_is_400(gateway: Any, key: str) -> None:
     """A key that is too long or not printable is refused."""
     answer = await gateway.http.post(
-        "/circuits/submit", json={"circuit": "OPENQASM 3;\nqubit q;\n"}, headers={"idempotency-key": key}
+        "/circuits/submit",
+        json={"circuit": "OPENQASM 3;\nqubit q;\nreset q;\n"},
+        headers={"idempotency-key": key},
     )
     assert (answer.status_code, answer.json()["code"]) == (400, "IDEMPOTENCY_KEY_INVALID")
 

@@ -3,6 +3,7 @@ import uuid
 from types import ModuleType
 from typing import Any
 
+import orjson
 import pytest
 
 from qmesh.events.v1 import events_pb2 as events
@@ -27,6 +28,15 @@ async def test_job_has_the_documented_fields_and_its_result(gateway: Any) -> Non
     assert document["result"]["quantum_result"]["counts"] == {"0": 1}
     bare = await gateway.http.get(f"/jobs/{job_id}", params={"result_detail": "none"})
     assert bare.json()["result"] is None
+
+
+async def test_a_result_may_be_larger_than_a_message(gateway: Any) -> None:
+    """Counts of 300,000 bit strings: 9 MB, where a message of the mesh carries 4."""
+    job_id = (await gateway.submit()).json()["job_id"]
+    counts = {f"{number:024b}": 1 for number in range(300_000)}
+    gateway.jobs.jobs[job_id].result_json = orjson.dumps({"quantum_result": {"counts": counts}})
+    answer = await gateway.http.get(f"/jobs/{job_id}")
+    assert (answer.status_code, answer.json()["result"]["quantum_result"]["counts"] == counts) == (200, True)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """At most once, everything or nothing, typed refusals: the gate protocol's application without a network."""
 
 import functools
+import hashlib
 import math
 import time
 from collections.abc import Awaitable, Callable
@@ -71,6 +72,27 @@ async def test_an_execution_is_signed_stored_and_journalled(lab: ModuleType) -> 
     assert (ref.holder, ref.rows, ref.shots.count) == (node.identity.peer_id, 1, 64)
     assert [line["outcome"] for line in node.journal] == ["OUTCOME_DONE"]
     assert node.service.meter.active == 0
+
+
+@trio_test
+async def test_small_final_versions_come_with_the_answer(lab: ModuleType) -> None:
+    """Only when asked for, only final ones, only up to the bound; also with a repeated answer, never in what is kept."""
+    node = lab.node()
+    request = _bell(lab, node)
+    assert not (await node.service.execute(request)).versions
+    (ref,) = gate.ExecutionRecord.FromString((await node.service.execute(request)).record).produced
+    request.inline_bytes = ref.bytes
+    assert not (await node.service.execute(request)).versions
+    request.outputs[0].final = True
+    answer = await node.service.execute(request)
+    (version,) = answer.versions
+    assert answer.repeated_answer
+    assert (version.component, version.position) == (ref.id.component, ref.id.position)
+    assert hashlib.sha256(version.data).digest() == ref.digest
+    assert version.rows_bytes == len(version.data) - 4 * ref.shots.count
+    assert not node.store.record(request.job_id, request.execution_id).versions
+    request.inline_bytes = ref.bytes - 1
+    assert not (await node.service.execute(request)).versions
 
 
 @trio_test

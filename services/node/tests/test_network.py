@@ -2,6 +2,7 @@
 
 import functools
 import gc
+import hashlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -20,12 +21,16 @@ from qmesh.fabric.v1 import state_pb2 as state
 from qmesh_fabric import protocols
 from qmesh_fabric.channel import Channels
 from qmesh_fabric.errors import PeerGone, RemoteError
+from qmesh_fabric.frames import Framer
 from qmesh_fabric.host import Host, open_host
 from qmesh_fabric.identity import Identity
+from qmesh_fabric.overlap import compare
 from qmesh_fabric.state import pull
 from qmesh_node.adapters.fabric import NodeFabric
+from qmesh_node.adapters.overlaps import OpenedOverlaps
 from qmesh_node.adapters.peers import Directory, PeersFile
 from qmesh_node.adapters.states import OpenedStates, PulledStates, component_of
+from qmesh_node.domain.admission import Limits
 from qmesh_node.settings import (
     BehaviourDescription,
     Description,
@@ -105,6 +110,7 @@ async def _peer(
             states=OpenedStates(
                 node.store, lab.TokenChecker([lab.RESERVATION.public_key]), runtimes.__contains__
             ),
+            comparisons=OpenedOverlaps(node.store, node.memory, Limits(dense_qubits=4, factor_bytes=1 << 16)),
             dense_qubits=22,
             description=description,
             runtimes=runtimes,
@@ -246,6 +252,131 @@ async def test_pulls_are_refused_with_their_reasons(lab: ModuleType, tmp_path: P
             assert await code(two, ref, token=lab.token(two.peer_id, job_id="other")) == "REJECTED"
             assert await code(two, ref, token=b"") == "REJECTED"
             assert await code(two, ref, fence=2) == "REJECTED"
+
+
+def _factors(*vectors: Any) -> bytes:
+    return np.array(vectors, dtype=np.complex128).tobytes()
+
+
+BELL = (0.5**0.5, 0, 0, 0.5**0.5)
+
+
+@trio_test
+async def test_a_runtime_has_a_version_compared(lab: ModuleType, tmp_path: Path) -> None:
+    """Overlaps with each factor, to the phase, for each row, and the row of each shot; the node holds no more than before."""
+    async with _peer(lab, tmp_path, "one") as one, _runtime() as (runtime, call):
+        circuit = lab.parsed("h q[0]; c[0] = measure q[0]; cx q[0], q[1]; t q[0]; h q[1];", 2, 1)
+        ref = _made(await call(one, gate.GateRequest(execute=lab.request(circuit, one.peer_id))))
+        component = one.node.store.get(ref.id).component
+        before = one.node.memory.used
+        vectors = np.random.default_rng(3).normal(size=(3, 8)).view(np.complex128)
+        vectors /= np.linalg.norm(vectors, axis=1)[:, None]
+        found = await compare(runtime, ref, one.host.listen_addrs(), vectors.tobytes(), terms=3, fence=1)
+        overlaps = np.frombuffer(found.values, dtype=np.complex128).reshape(3, 2)
+        assert overlaps == pytest.approx(vectors.conj() @ component.states.T, abs=1e-14)
+        assert np.array_equal(np.frombuffer(found.row_of_shot, dtype=np.uint32), component.row_of_shot)
+        assert (found.rows, one.node.memory.used) == (2, before)
+
+
+@trio_test
+async def test_comparisons_are_refused_with_their_reasons(lab: ModuleType, tmp_path: Path) -> None:
+    """Stale fence, foreign job, unknown version, other digest or wires, factors that are none or too many: typed, nothing is kept."""
+    async with _peer(lab, tmp_path, "one") as one, _runtime() as (runtime, call):
+        ref = _made(await call(one, _bell(lab, one, fence=2)))
+        before, addresses = one.node.memory.used, one.host.listen_addrs()
+
+        async def code(
+            factors: bytes = _factors(BELL),
+            *,
+            host: Host = runtime,
+            terms: int = 1,
+            fence: int = 2,
+            **other: Any,
+        ) -> str:
+            wanted = state.ComponentRef()
+            wanted.CopyFrom(ref)
+            for name, value in other.items():
+                if name == "wires":
+                    wanted.ClearField("wires")
+                    wanted.wires.extend(value)
+                else:
+                    setattr(wanted if name == "digest" else wanted.id, name, value)
+            try:
+                await compare(host, wanted, addresses, factors, terms=terms, fence=fence)
+            except RemoteError as error:
+                return error.code
+            finally:
+                assert one.node.memory.used == before
+            return "GRANTED"
+
+        assert await code() == "GRANTED"
+        assert await code(fence=3) == "GRANTED"
+        assert await code(fence=1) == "STALE_CLAIM"
+        assert await code(job_id="other") == "NOT_FOUND"
+        assert await code(component=9) == "NOT_FOUND"
+        assert await code(position=9) == "NOT_FOUND"
+        assert await code(digest=bytes(32)) == "DIGEST_MISMATCH"
+        assert await code(wires=[1, 0]) == "INVALID_ARGUMENT"
+        assert await code(b"", terms=0) == "INVALID_ARGUMENT"
+        assert await code(_factors((1, 0, 0, 1))) == "INVALID_ARGUMENT"
+        assert await code(_factors((float("nan"), 0, 0, 0))) == "INVALID_ARGUMENT"
+        assert await code(_factors(*[BELL] * 1024), terms=1024) == "GRANTED"
+        assert await code(b"", terms=1025) == "RESOURCE_EXHAUSTED"
+        assert await code(b"", terms=2**32 - 1) == "RESOURCE_EXHAUSTED"
+        one.directory.nodes = {"two": []}
+        async with open_host(Identity(b"two".ljust(32)), []) as two:
+            with pytest.raises(PeerGone):  # only runtimes compare
+                await code(host=two)
+        assert one.node.store.get(ref.id).ref == ref
+        assert (await call(one, gate.GateRequest(ping=gate.PingRequest()))).ping.accepting
+
+
+@trio_test
+async def test_room_for_factors_is_admitted_before_they_come(lab: ModuleType, tmp_path: Path) -> None:
+    """A node without the bytes refuses; with a push under way its bytes are counted, and given back when the push breaks."""
+    async with _peer(lab, tmp_path, "one") as one, _runtime() as (runtime, call):
+        ref = _made(await call(one, _bell(lab, one)))
+        before, addresses = one.node.memory.used, one.host.listen_addrs()
+        one.node.memory.change(one.node.memory.free - 100, "somebody else")
+        with pytest.raises(RemoteError) as refused:
+            await compare(runtime, ref, addresses, _factors(BELL), terms=1, fence=1)
+        assert refused.value.code == "RESOURCE_EXHAUSTED"
+        one.node.memory.change(before - one.node.memory.used, "somebody else")
+        stream = await runtime.open_stream(one.peer_id, addresses, protocols.OVERLAP)
+        framer = Framer(stream)
+        request = state.OverlapRequest(id=ref.id, digest=ref.digest, fence=1, wires=ref.wires, terms=1)
+        await framer.send(request.SerializeToString())
+        assert not state.OverlapAdmission.FromString(await framer.receive()).HasField("error")
+        assert one.node.memory.used >= before + 64 + 4 * 64
+        await framer.send(state.StateChunk(data=bytes(16)).SerializeToString())
+        await stream.reset()
+        while one.node.memory.used != before:  # noqa: ASYNC110 - what it waits for has no event to tell of it
+            await trio.sleep(0.005)
+        assert one.node.store.get(ref.id).ref == ref
+
+
+@trio_test
+async def test_a_version_released_during_a_push_is_not_compared(lab: ModuleType, tmp_path: Path) -> None:
+    """A release, or a takeover of the job, between admission and answer: a typed refusal after the factors."""
+    async with _peer(lab, tmp_path, "one") as one, _runtime() as (runtime, call):
+        for fence, code in ((1, "NOT_FOUND"), (5, "STALE_CLAIM")):
+            ref = _made(await call(one, _bell(lab, one, fence=1, execution_id=str(fence))))
+            stream = await runtime.open_stream(one.peer_id, one.host.listen_addrs(), protocols.OVERLAP)
+            framer = Framer(stream)
+            request = state.OverlapRequest(
+                id=ref.id,
+                digest=ref.digest,
+                fence=1,
+                wires=ref.wires,
+                terms=1,
+                factors_digest=hashlib.sha256(_factors(BELL)).digest(),
+            )
+            await framer.send(request.SerializeToString())
+            assert not state.OverlapAdmission.FromString(await framer.receive()).HasField("error")
+            await call(one, gate.GateRequest(release=gate.ReleaseRequest(job_id="job", fence=fence)))
+            await framer.send(state.StateChunk(data=_factors(BELL)).SerializeToString())
+            answer = state.OverlapHeader.FromString(await framer.receive())
+            assert (answer.error.code, answer.total_bytes) == (code, 0)
 
 
 @trio_test

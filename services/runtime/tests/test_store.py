@@ -114,6 +114,17 @@ async def test_submit_makes_job_event_and_doorbell(store: Replica) -> None:
     assert await store.drain_outbox(10) == []
 
 
+async def test_no_bell_rings_for_a_claimed_job(store: Replica) -> None:
+    """Rows of jobs that somebody owns are forgotten; those that wait stay until they are published."""
+    await claimed(store)
+    waiting, _ = await store.submit(new_job())
+    ((number, _, payload),) = await store.drain_outbox(10)
+    assert events.JobWake.FromString(payload).job_id == waiting.job_id
+    assert [row[0] for row in await store.drain_outbox(10)] == [number]
+    await store.claim([waiting.job_id], 1)
+    assert await store.drain_outbox(10) == []
+
+
 async def test_key_gives_the_first_job_again(store: Replica) -> None:
     """The same idempotency key, submitted 20 times at once, is one job; with another body it is refused."""
     answers = await asyncio.gather(*(store.submit(new_job("key")) for _ in range(20)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -11,22 +10,16 @@ import trio
 from google.protobuf.message import DecodeError
 
 from qmesh.fabric.v1 import channel_pb2, state_pb2
+from qmesh_fabric.chunks import Arrival, digest_of, receive_chunk, send_chunks
 from qmesh_fabric.errors import FabricError, PeerGone, RemoteError
-from qmesh_fabric.frames import MAX_FRAME, FrameError, Framer, end_stream, varint
+from qmesh_fabric.frames import FrameError, Framer, end_stream
 from qmesh_fabric.host import Host
 from qmesh_fabric.protocols import STATE
 
 log = structlog.get_logger()
 
-CHUNK = 256 << 10
 _ATTEMPTS = 3
-_HASHED_HERE = 1 << 20
 _REQUEST_SECONDS = 10.0
-_OFFSET, _DATA = 0x08, 0x12
-"""Tags of the fields of StateChunk."""
-_VARINT = 10
-_HEAD = 32
-"""Bytes that hold the length of a frame and everything of a chunk before its data."""
 
 Opened = tuple[state_pb2.ComponentRef, Sequence[memoryview]]
 Open = Callable[[str, state_pb2.PullRequest], Opened]
@@ -66,26 +59,18 @@ async def pull(
     header = transfer.header
     if header is None:
         raise PeerGone(f"{ref.holder} sent no header")
-    digest = await _digest(transfer.data)
+    digest = await digest_of(transfer.data)
     if digest != (ref.digest or header.ref.digest):
         raise RemoteError("DIGEST_MISMATCH", "the version that arrived is not the one that was asked for")
     return header.ref, transfer.data, header.rows_bytes
 
 
-async def _digest(data: bytearray) -> bytes:
-    """SHA-256, of large versions in a thread: a gigabyte would hold up every stream for a second."""
-    if len(data) <= _HASHED_HERE:
-        return hashlib.sha256(data).digest()
-    return await trio.to_thread.run_sync(lambda: hashlib.sha256(data).digest())
-
-
-class _Transfer:
-    """What has arrived so far."""
+class _Transfer(Arrival):
+    """What has arrived so far of a version."""
 
     def __init__(self, limit: int) -> None:
+        super().__init__()
         self.header: state_pb2.PullHeader | None = None
-        self.data = bytearray()
-        self.received = 0
         self.limit = limit
 
     def begin(self, header: state_pb2.PullHeader) -> None:
@@ -98,19 +83,6 @@ class _Transfer:
         elif self.header.ref.digest != header.ref.digest:
             raise RemoteError("DIGEST_MISMATCH", "the version changed while it was pulled")
         self.header = header
-
-    def take(self, chunk: state_pb2.StateChunk) -> None:
-        end = chunk.offset + len(chunk.data)
-        if chunk.offset != self.received or end > len(self.data) or not chunk.data:
-            raise RemoteError("CHUNK_OUT_OF_PLACE", "a chunk is not where it should be")
-        self.data[chunk.offset : end] = chunk.data
-        self.received = end
-
-    def room(self, offset: int, count: int) -> memoryview:
-        """Where the next chunk goes."""
-        if offset != self.received or offset + count > len(self.data):
-            raise RemoteError("CHUNK_OUT_OF_PLACE", "a chunk is not where it should be")
-        return memoryview(self.data)[offset : offset + count]
 
 
 async def _attempt(
@@ -127,57 +99,13 @@ async def _attempt(
         transfer.begin(header)
         while transfer.received < header.total_bytes:
             with trio.fail_after(_REQUEST_SECONDS):
-                await _receive(framer, transfer)
+                await receive_chunk(framer, transfer)
     except RemoteError:
         raise
     except Exception as error:  # noqa: BLE001 - the library raises many kinds for a broken stream
         raise PeerGone(f"the pull from {holder} broke: {error!r}"[:200]) from None
     finally:
         await end_stream(stream)
-
-
-async def _receive(framer: Framer, transfer: _Transfer) -> None:
-    """The next chunk: as we send it straight into its destination, in any other spelling of the message by way of a copy."""
-    buffer = await framer.fill(1)
-    while len(buffer) < _HEAD and not _is_whole(buffer):
-        buffer = await framer.fill(len(buffer) + 1)
-    size, at = _number(buffer, 0)
-    end, offset = at + size, 0
-    if at < len(buffer) and buffer[at] == _OFFSET:
-        offset, at = _number(buffer, at + 1)
-    if at < len(buffer) and buffer[at] == _DATA:
-        count, at = _number(buffer, at + 1)
-        if at + count == end and 0 < count <= MAX_FRAME:
-            target = transfer.room(offset, count)
-            del buffer[:at]
-            await framer.pour(target)
-            transfer.received += count
-            return
-    transfer.take(state_pb2.StateChunk.FromString(await framer.receive()))
-
-
-def _number(buffer: bytearray, at: int) -> tuple[int, int]:
-    """A varint, and the place after it.
-
-    Raises:
-        FrameError: it does not end.
-    """
-    value = 0
-    for place in range(_VARINT):
-        if at + place >= len(buffer):
-            break
-        value |= (buffer[at + place] & 127) << 7 * place
-        if buffer[at + place] < 128:  # noqa: PLR2004 - varint
-            return value, at + place + 1
-    raise FrameError("a number does not end")
-
-
-def _is_whole(buffer: bytearray) -> bool:
-    """Whether the frame at the beginning has arrived; it may be shorter than the head of a chunk."""
-    if all(byte > 127 for byte in buffer[:_VARINT]):  # noqa: PLR2004 - varint
-        return len(buffer) >= _VARINT
-    size, at = _number(buffer, 0)
-    return len(buffer) >= at + size
 
 
 def serve_state(open_version: Open) -> Callable[[str, Any], Awaitable[None]]:
@@ -213,14 +141,4 @@ async def _send(
     total = sum(part.nbytes for part in parts)
     header = state_pb2.PullHeader(ref=ref, rows_bytes=parts[0].nbytes, total_bytes=total)
     await framer.send(header.SerializeToString())
-    base = 0
-    for part in parts:
-        if not part.nbytes:
-            continue  # a view with a zero in its shape cannot be cast
-        flat = part.cast("B")
-        start = max(0, offset - base)
-        for at in range(start, flat.nbytes, CHUNK):
-            data = flat[at : at + CHUNK]
-            head = bytes([_OFFSET]) + varint(base + at) if base + at else b""  # as the message is serialised
-            await framer.send(head, bytes([_DATA]) + varint(len(data)), data)
-        base += flat.nbytes
+    await send_chunks(framer, parts, offset)

@@ -23,6 +23,8 @@ from qmesh_kit.settings import BaseMeshSettings, ServiceSection
 Main = Callable[["Service"], Awaitable[None]]
 _GLANCE = 0.05
 _PAUSE = 0.5
+_GARBAGE = 20_000, 20, 20
+"""Thresholds of the collector: requests make thousands of objects that no cycle holds."""
 
 log = structlog.get_logger()
 
@@ -110,6 +112,7 @@ class Service:
         """The service takes work from now on; what fails later ends it."""
         gc.collect()
         gc.freeze()  # a full collection of what start-up made would stop the loop for tens of milliseconds
+        gc.set_threshold(*_GARBAGE)
         self.readiness.on()
         self.started = True
         found = dict(ports)

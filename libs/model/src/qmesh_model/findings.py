@@ -95,6 +95,6 @@ CODES: Final[Mapping[str, Code]] = {
     "MESH153": Code("conditioned global phase", "It has no observable effect and makes no operation.", "remove it"),
     "MESH154": Code("pragma ignored", "The mesh knows no pragma; set `annotations` to `refuse` to be told by an error.", "remove the line"),
     "MESH155": Code("annotation ignored", "The mesh knows no annotation; set `annotations` to `refuse` to be told by an error.", "remove the line"),
-    "MESH156": Code("nothing to execute", "The text has qubits, but no operation that a node could execute; a job of it fails.", "add a gate or a measurement"),
+    "MESH156": Code("nothing to execute", "The text has qubits, but no operation that a node could execute: a warning of `validate`, and refused as a job.", "add a gate or a measurement"),
 }  # fmt: skip
 """Every code with its meaning."""

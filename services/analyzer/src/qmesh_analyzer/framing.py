@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 WORD = 8
+ANALYZE, FACTOR = b"A", b"F"
+"""Kinds of requests: the first frame."""
 
 
 def word(value: int) -> bytes:

@@ -20,6 +20,7 @@ from qmesh.analyzer.v1 import analyzer_pb2 as analysis
 from qmesh.circuit.v1 import circuit_pb2 as circuit
 from qmesh_analyzer import framing
 from qmesh_analyzer.domain.errors import AnalysisError
+from qmesh_analyzer.domain.factors import ideal_factors
 from qmesh_analyzer.domain.report import Report
 from qmesh_kit import logs
 
@@ -52,7 +53,7 @@ def serve(connection: socket, memory_bytes: int, cpu_seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
     warm = analysis.AnalysisHeader(circuit=_BELL, shots=1, counts={"0": 1}).SerializeToString()
-    answer = answer_of([warm, b"[]"])
+    answer = answer_of([framing.ANALYZE, warm, b"[]"])
     # after the first matrix product: OpenBLAS crashes when it gets no memory for its buffers, which it keeps for ever
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     with connection, connection.makefile("rb") as reader:
@@ -90,12 +91,10 @@ def _exactly(reader: BufferedReader, count: int) -> bytes:
 
 
 def answer_of(parts: list[bytes]) -> bytes:
-    """The answer to one request: header, how many bytes of each component are rows, and the components."""
-    begun = time.process_time()
+    """The answer to one request: its kind first, then what `_analysis` or `_factors` takes."""
+    kind, *rest = parts
     try:
-        header = analysis.AnalysisHeader.FromString(parts[0])
-        report = Report(header, list(zip(parts[2:], orjson.loads(parts[1]), strict=True)))
-        document = orjson.dumps(report.build())
+        return RESULT + (_factors(*rest) if kind == framing.FACTOR else _analysis(rest))
     except AnalysisError as error:
         return _error(error.code, error.message)
     except DecodeError:
@@ -105,14 +104,31 @@ def answer_of(parts: list[bytes]) -> bytes:
     except BaseException:  # noqa: BLE001 - a panic in Qiskit's native code is no Exception
         structlog.get_logger().exception("the analysis failed")
         return _error("INTERNAL", "the analysis failed unexpectedly")
-    response = analysis.AnalyzeResponse(
+
+
+def _analysis(parts: list[bytes]) -> bytes:
+    """Analysis from its header, how many bytes of each component are rows, and the components."""
+    begun = time.process_time()
+    header = analysis.AnalysisHeader.FromString(parts[0])
+    report = Report(header, list(zip(parts[2:], orjson.loads(parts[1]), strict=True)))
+    document = orjson.dumps(report.build())
+    return analysis.AnalyzeResponse(
         status=analysis.ANALYSIS_STATUS_PARTIAL if report.code else analysis.ANALYSIS_STATUS_COMPLETE,
         code=report.code,
         quantum_result_json=document,
         cpu_seconds=time.process_time() - begun,
         qiskit_version=VERSION,
-    )
-    return RESULT + response.SerializeToString()
+    ).SerializeToString()
+
+
+def _factors(request: bytes) -> bytes:
+    """Factors of the ideal state: size of their header, the header, and the factors of each component, one behind the other."""
+    wanted = analysis.FactorRequest.FromString(request)
+    made = ideal_factors(wanted)
+    header = analysis.FactorHeader(
+        weights=made.weights.tolist(), remainder=made.remainder
+    ).SerializeToString()
+    return b"".join([framing.word(len(header)), header, *(vectors.data for vectors in made.vectors)])
 
 
 def _error(code: str, message: str) -> bytes:

@@ -18,6 +18,7 @@ from qmesh_kit.probes import ProbeServer, Readiness
 from qmesh_kit.runner import write_ready
 from qmesh_kit.settings import load
 from qmesh_node.adapters.fabric import NodeFabric
+from qmesh_node.adapters.overlaps import OpenedOverlaps
 from qmesh_node.adapters.peers import Directory, PeersFile
 from qmesh_node.adapters.states import OpenedStates, PulledStates
 from qmesh_node.application import NodeService
@@ -74,7 +75,7 @@ async def _serve(settings: Settings, boot: _Boot) -> None:
     memory = Memory(description.state_bytes)
     store = VersionStore(memory)
     metrics.gauge("qmesh_node_state_bytes", "Bytes of amplitudes stored").set_function(lambda: memory.used)
-    tokens = TokenChecker(boot.token_keys)
+    tokens, limits = TokenChecker(boot.token_keys), Limits(dense_qubits=section.dense_qubits)
     runtimes, directory = PeersFile(section.runtime_peers_file), Directory()
     registries = {text.rpartition("/p2p/")[2] for text in section.registries}
 
@@ -94,7 +95,7 @@ async def _serve(settings: Settings, boot: _Boot) -> None:
                 for offer in description.services
             },
             concurrency=description.concurrency,
-            limits=Limits(dense_qubits=section.dense_qubits),
+            limits=limits,
             behaviour=_behaviour(description),
             epoch=boot.epoch,
         )
@@ -118,6 +119,7 @@ async def _serve(settings: Settings, boot: _Boot) -> None:
             memory=memory,
             store=store,
             states=OpenedStates(store, tokens, runtimes.__contains__),
+            comparisons=OpenedOverlaps(store, memory, limits),
             description=description,
             dense_qubits=section.dense_qubits,
             runtimes=runtimes,

@@ -129,7 +129,7 @@ async def _run(
         reservations=ReservationClient(channels["reservation"]),
         nodes=nodes,
         directory=directory,
-        insight=Insight(AnalyzerClient(channels["analyzer"]), nodes),
+        insight=Insight(AnalyzerClient(channels["analyzer"]), nodes, rows_limit=section.rows_limit),
         observations=directory,
     )
     worker = Worker(services, store, section.lease, section.max_jobs)

@@ -18,6 +18,7 @@ from qmesh.registry.v1 import registry_pb2 as registry
 from qmesh.reservation.v1 import reservation_pb2 as reservation
 from qmesh.runtime.v1 import runtime_pb2 as runtime
 from qmesh_runtime.domain.claim import Change, Claim, RecordRow
+from qmesh_runtime.domain.overlap import Factors, HolderOverlaps
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,22 @@ class Nodes(Protocol):
         """
         ...
 
+    async def compare(
+        self,
+        ref: state.ComponentRef,
+        addresses: Sequence[str],
+        factors: bytes,
+        terms: int,
+        fence: int,
+        timeout_seconds: float,
+    ) -> HolderOverlaps:
+        """Overlaps of a final version with factors[terms, 2^n] of an ideal state, computed by its holder.
+
+        Raises:
+            PeerGoneError, CallTimeoutError: no answer.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
@@ -182,6 +199,14 @@ class Analyzer(Protocol):
 
     async def analyze(self, parts: AsyncIterator[analysis.AnalyzeRequest]) -> analysis.AnalyzeResponse:
         """Analyses one parameter set of one job."""
+        ...
+
+    async def factor(self, request: analysis.FactorRequest) -> Factors:
+        """The ideal state before terminal measurements as factors over components.
+
+        Raises:
+            ServiceError: there is no single ideal state, it is too wide, or the analyzer does not answer.
+        """
         ...
 
 

@@ -16,6 +16,8 @@ from qmesh_kit.errors import ServiceError
 
 _NO_DEADLINE = 3600.0
 _MOST_COMPONENTS = 4096
+_CHUNK = 1 << 20
+_AMPLITUDE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,27 @@ class AnalyzerServicer(stubs.AnalyzerServiceServicer):
                 qubits=whole.qubits,
                 timeout_seconds=_NO_DEADLINE if remaining is None else remaining * 0.95,
             )
+
+    async def Factor(  # noqa: N802 - the contract's name
+        self,
+        request: analysis.FactorRequest,
+        context: grpc.aio.ServicerContext[Any, Any],
+    ) -> AsyncIterator[analysis.FactorResponse]:
+        """The ideal state as factors over components."""
+        async with self._admitted:
+            remaining = context.time_remaining()
+            header, data = await self._pool.factor(
+                request, _NO_DEADLINE if remaining is None else remaining * 0.95
+            )
+            yield analysis.FactorResponse(header=header)
+            begin = 0
+            for number, component in enumerate(request.components):
+                size = _AMPLITUDE * len(header.weights) << len(component.wires)
+                for offset in range(0, size, _CHUNK):
+                    piece = bytes(data[begin + offset : begin + min(offset + _CHUNK, size)])
+                    chunk = analysis.FactorChunk(component=number, offset=offset, data=piece)
+                    yield analysis.FactorResponse(chunk=chunk)
+                begin += size
 
 
 async def gather(parts: AsyncIterator[analysis.AnalyzeRequest], rows_limit: int) -> Gathered:

@@ -103,12 +103,36 @@ class WorkerPool:
         Raises:
             ServiceError: typed; what is worth another try has `retry_after`.
         """
+        parts = [framing.ANALYZE, header, orjson.dumps(list(rows_bytes)), *blobs]
+        answer = await self._run(parts, qubits=qubits, timeout_seconds=timeout_seconds)
+        return analysis.AnalyzeResponse.FromString(bytes(answer))
+
+    async def factor(
+        self, request: analysis.FactorRequest, timeout_seconds: float
+    ) -> tuple[analysis.FactorHeader, memoryview]:
+        """The ideal state as factors: their header, and the factors of each component, one behind the other.
+
+        Raises:
+            ServiceError: as `analyze`.
+        """
+        parts = [framing.FACTOR, request.SerializeToString()]
+        qubits = request.circuit.num_qubits
+        answer = await self._run(parts, qubits=qubits, timeout_seconds=timeout_seconds)
+        begin = framing.WORD + framing.number(bytes(answer[: framing.WORD]))
+        return analysis.FactorHeader.FromString(bytes(answer[framing.WORD : begin])), answer[begin:]
+
+    async def _run(self, parts: Sequence[bytes], *, qubits: int, timeout_seconds: float) -> memoryview:
+        """One request to a worker; its answer without the kind.
+
+        Raises:
+            ServiceError: typed; what is worth another try has `retry_after`.
+        """
         worker: _Worker | None = None
         keep = False
         try:
             async with asyncio.timeout(min(timeout_seconds, self._timeout)):
                 worker = await self._take()
-                answer = await self._exchange(worker, [header, orjson.dumps(list(rows_bytes)), *blobs])
+                answer = await self._exchange(worker, parts)
             worker.served += 1
             keep = worker.served < _RECYCLE_AFTER and qubits not in _HEAVY
         except TimeoutError:
@@ -216,8 +240,8 @@ async def _answer(reader: asyncio.StreamReader) -> bytes:
     return await reader.readexactly(framing.number(await reader.readexactly(framing.WORD)))
 
 
-def _decoded(answer: bytes) -> analysis.AnalyzeResponse:
+def _decoded(answer: bytes) -> memoryview:
     if answer[:1] == b"R":
-        return analysis.AnalyzeResponse.FromString(answer[1:])
+        return memoryview(answer)[1:]
     code, message = orjson.loads(answer[1:])
     raise ServiceError(code, message, status=_STATUS.get(code))

@@ -14,6 +14,7 @@ from qmesh.fabric.v1 import state_pb2 as state
 from qmesh_analyzer.domain import kernels
 from qmesh_analyzer.domain.conditions import Column
 from qmesh_analyzer.domain.errors import AnalysisError
+from qmesh_analyzer.domain.factors import factors_of
 from qmesh_analyzer.domain.fields import Mixture
 from qmesh_analyzer.domain.ideal import Ideal
 from qmesh_analyzer.domain.kernels import Reals, States
@@ -192,6 +193,20 @@ def fidelity(target: States, executed: Executed) -> Estimate:
     """Mean over shots of |<ideal|executed>|^2."""
     overlaps = np.abs(executed.states @ target[0].conj()) ** 2
     return mean_of(overlaps[executed.state_of_shot])
+
+
+def fidelity_by_factors(target: States, components: Sequence[Rows], shots: int) -> tuple[Estimate, bool]:
+    """Mean over shots of |<ideal|executed>|^2 without the executed states of the whole register, and whether it is a lower bound.
+
+    Raises:
+        AnalysisError: the ideal state has nothing on the executed components.
+    """
+    factors = factors_of(target[0], [rows.qubits for rows in components])
+    products = np.repeat(factors.weights[:, None], shots, axis=1).astype(np.complex128)
+    for rows, vectors in zip(components, factors.vectors, strict=True):
+        products *= (vectors.conj() @ rows.states.T)[:, rows.row_of_shot]
+    amplitudes = np.maximum(0.0, np.abs(products.sum(axis=0)) - factors.remainder)
+    return mean_of(amplitudes**2), factors.remainder > 0
 
 
 def conditional_fidelity(ideal: Ideal, executed: Executed, columns: Mapping[int, Column]) -> Estimate:

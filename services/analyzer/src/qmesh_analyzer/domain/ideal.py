@@ -65,7 +65,7 @@ def ideal_of(form: circuit.Circuit) -> Ideal:
         )
     if any(max(op.qubits, default=0) >= form.num_qubits for op in form.operations):
         raise AnalysisError("INVALID_ARGUMENT", "an operation names a qubit that the circuit does not have")
-    dynamic = any(collapses(op) or op.HasField("condition") for op in form.operations)
+    dynamic = is_dynamic(form)
     terminal = {op.writes[0].version: op.qubits[0] for op in form.operations if op.terminal and op.writes}
     if not dynamic and form.num_qubits >= AER_FROM:
         return Ideal(simulate(form), np.ones(1), {}, dynamic=False, terminal=terminal, method="aer")
@@ -75,6 +75,11 @@ def ideal_of(form: circuit.Circuit) -> Ideal:
             _step(branches, operation)
     method = "branches" if dynamic else "statevector"
     return Ideal(branches.states, branches.weights, branches.bits, dynamic, terminal, method)
+
+
+def is_dynamic(form: circuit.Circuit) -> bool:
+    """Whether outcomes or conditions leave no single state before the terminal measurements."""
+    return any(collapses(op) or op.HasField("condition") for op in form.operations)
 
 
 def collapses(operation: circuit.Operation) -> bool:

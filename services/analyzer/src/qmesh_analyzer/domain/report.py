@@ -65,6 +65,7 @@ class Report:
         self._form: circuit.Circuit = header.circuit
         self._reasons: dict[str, str] = {}
         self._document: Document = {}
+        self._components: list[runs.Rows] = []
 
     @property
     def code(self) -> str:
@@ -162,6 +163,8 @@ class Report:
     def _compare_generators(self, ideal: CliffordIdeal) -> None:
         compared = ("fidelity_to_target_state", "conditional_fidelity")
         fidelity = self._begin_fidelity()
+        if not ideal.dynamic and self._by_holders(fidelity):
+            return
         executed = None
         if self._has_rows():
             executed = self._try(("executed",), lambda: runs.decode_tableaux(self._header, self._blobs))
@@ -294,10 +297,44 @@ class Report:
         self._document["conditional_fidelity"] = None
         return fidelity
 
+    def _by_holders(self, fidelity: dict[str, object]) -> bool:
+        """Takes over what the holders found, where they compared the rows."""
+        if not self._header.HasField("overlap"):
+            return False
+        found = self._header.overlap
+        self._has_rows()
+        stderr = found.stderr if found.HasField("stderr") else None
+        self._tell(fidelity, runs.Estimate(found.fidelity, stderr), lower_bound=found.lower_bound)
+        self._document["method"] = "holder-overlap"
+        return True
+
+    def _by_factors(self, fidelity: dict[str, object], ideal: Ideal) -> bool:
+        """Compares component by component where the executed states of the whole register would not fit."""
+        if ideal.pure is None or not self._components:
+            return False
+        target = ideal.pure
+        estimate, lower_bound = runs.fidelity_by_factors(target, self._components, self._header.shots)
+        self._tell(fidelity, estimate, lower_bound=lower_bound)
+        self._document["method"] = "rows"
+        return True
+
+    def _tell(self, fidelity: dict[str, object], estimate: runs.Estimate, *, lower_bound: bool) -> None:
+        """Fidelity to a single target; without outcomes nothing is conditional."""
+        fidelity |= {"fidelity_to_target_state": estimate.value, "stderr": estimate.stderr}
+        self._document["conditional_fidelity"] = {"value": estimate.value, "stderr": estimate.stderr}
+        if lower_bound:
+            self._reasons["fidelity_to_target_state"] = (
+                "LOWER_BOUND: the ideal state is entangled over the executed components, in too many terms"
+            )
+
     def _compare(self, ideal: Ideal | None) -> None:
         fidelity = self._begin_fidelity()
         compared = ("fidelity_to_target_state", "conditional_fidelity")
+        if ideal is not None and ideal.pure is not None and self._by_holders(fidelity):
+            return
         executed = self._executed()
+        if executed is None and ideal is not None and self._by_factors(fidelity, ideal):
+            return
         if executed is None or ideal is None:
             reason = self._reasons["executed"] if executed is None else self._reasons["statevector"]
             self._reasons |= dict.fromkeys(compared, reason)
@@ -338,8 +375,8 @@ class Report:
             return None
 
         def made() -> runs.Executed:
-            components = runs.decode(self._header, self._blobs)
-            return runs.combine(self._form.num_qubits, components, self._header.shots)
+            self._components = runs.decode(self._header, self._blobs)
+            return runs.combine(self._form.num_qubits, self._components, self._header.shots)
 
         executed = self._try(("executed",), made)
         if executed is not None:

@@ -7,11 +7,13 @@ from qmesh.planner.v1 import planner_pb2 as planner
 from qmesh.planner.v1 import planner_pb2_grpc as planner_stubs
 from qmesh.registry.v1 import registry_pb2_grpc as registry_stubs
 from qmesh.reservation.v1 import reservation_pb2_grpc as reservation_stubs
+from qmesh.runtime.v1 import runtime_pb2 as runtime
 from qmesh.runtime.v1 import runtime_pb2_grpc as runtime_stubs
 from qmesh_gateway.settings import Settings
 from qmesh_kit.rpc import RpcChannel
 
 _COMPILE_SECONDS = 60.0
+_RESULT_SECONDS = 60.0
 
 
 def _joined(pieces: list[bytes]) -> planning.Plan:
@@ -50,6 +52,17 @@ class Clients:
         return _joined(
             [piece.plan async for piece in self.planner.Compile(request, timeout=_COMPILE_SECONDS)]
         )
+
+    async def job(self, request: runtime.GetJobRequest) -> runtime.Job:
+        """A job with its result, however large that is."""
+        job = (await self.runtime.GetJob(request, timeout=self.timeout)).job
+        if job.result_bytes:
+            wanted = runtime.GetResultRequest(
+                caller=request.caller, job_id=request.job_id, detail=request.detail
+            )
+            pieces = [piece.piece async for piece in self.runtime.GetResult(wanted, timeout=_RESULT_SECONDS)]
+            job.result_json = b"".join(pieces)
+        return job
 
     async def close(self) -> None:
         """Closes all channels."""

@@ -70,7 +70,7 @@ def job(value: runtime.Job, *, result: bool = True) -> Document:
         "updated_at": stamp(value.updated_at),
     }
     if result:
-        document["result"] = orjson.loads(value.result_json) if value.result_json else None
+        document["result"] = orjson.Fragment(value.result_json) if value.result_json else None
     return document
 
 

@@ -34,6 +34,7 @@ router = APIRouter(prefix="/circuits", tags=["circuits"])
 
 _OFF_LOOP = 16 << 10
 _SHORT = 1_000
+_NOTHING = "MESH156"
 _EXCEEDED = frozenset({"MESH101", "MESH107", "MESH108", "MESH109", "MESH119", "MESH120"})
 _LARGEST_MESSAGE = (4 << 20) - (64 << 10)  # below the 4 MiB that a gRPC server of the mesh takes
 _KEY_LENGTH = 200
@@ -67,6 +68,13 @@ async def read_circuit[T](state: GatewayState, text: str, make: Callable[[Circui
         raise of_diagnostics(error.diagnostics) from None
 
 
+def _check_executable(form: Circuit) -> None:
+    """A text that is only declarations may be validated; as a job or a plan it could only fail."""
+    found = [warning for warning in form.warnings if warning.code == _NOTHING]
+    if found:
+        raise of_diagnostics(found)
+
+
 def _short(budgets: Budgets) -> Budgets:
     """Bounds of what is read on the event loop: a short text can stand for a large circuit."""
     return replace(
@@ -92,6 +100,7 @@ async def submit(request: Request, who: Caller) -> JsonResponse:
     body, raw = await read(request, SubmitBody)
     state = state_of(request)
     form, circuit_form = await read_circuit(state, body.circuit, wire.to_proto)
+    _check_executable(form)
     message = runtime.SubmitRequest(
         caller=who,
         text=body.circuit,
@@ -188,7 +197,8 @@ async def validate(request: Request) -> JsonResponse:
 async def compile_circuit(request: Request, who: Caller) -> JsonResponse:
     """Plans a circuit without running it."""
     body, _ = await read(request, CompileBody)
-    _, circuit_form = await read_circuit(state_of(request), body.circuit, wire.to_proto)
+    form, circuit_form = await read_circuit(state_of(request), body.circuit, wire.to_proto)
+    _check_executable(form)
     message = planner.CompileRequest(
         caller=who,
         circuit=circuit_form,

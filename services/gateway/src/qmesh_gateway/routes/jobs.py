@@ -86,8 +86,7 @@ async def get_job(
     """One job with its result."""
     state = state_of(request)
     message = runtime.GetJobRequest(caller=who, job_id=known_id(job_id), detail=_DETAIL[result_detail])
-    answer = await state.clients.runtime.GetJob(message, timeout=state.clients.timeout)
-    return JsonResponse(documents.job(answer.job))
+    return JsonResponse(documents.job(await state.clients.job(message)))
 
 
 @router.post("/{job_id}/cancel", operation_id="cancelJob")

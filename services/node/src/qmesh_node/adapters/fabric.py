@@ -22,7 +22,9 @@ from qmesh_fabric.errors import FabricError, PeerGone
 from qmesh_fabric.frames import end_stream
 from qmesh_fabric.host import Host
 from qmesh_fabric.identity import Identity
+from qmesh_fabric.overlap import serve_overlap
 from qmesh_fabric.state import serve_state
+from qmesh_node.adapters.overlaps import OpenedOverlaps
 from qmesh_node.adapters.peers import Directory, PeersFile
 from qmesh_node.adapters.states import OpenedStates
 from qmesh_node.application import SOFTWARE, NodeService
@@ -50,6 +52,7 @@ class NodeFabric:
         memory: Memory,
         store: VersionStore,
         states: OpenedStates,
+        comparisons: OpenedOverlaps,
         description: Description,
         dense_qubits: int,
         runtimes: PeersFile,
@@ -67,6 +70,7 @@ class NodeFabric:
         self._memory = memory
         self._store = store
         self._states = states
+        self._comparisons = comparisons
         self._description = description
         self._dense_qubits = dense_qubits
         self._runtimes = runtimes
@@ -86,6 +90,9 @@ class NodeFabric:
         """Serves and advertises until it is cancelled."""
         self._host.serve(protocols.GATE, serve_channel(self._answer), admits=self._runtimes.__contains__)
         self._host.serve(protocols.STATE, serve_state(self._states.open), admits=self._may_pull)
+        self._host.serve(
+            protocols.OVERLAP, serve_overlap(self._comparisons.admit), admits=self._runtimes.__contains__
+        )
         async with trio.open_nursery() as nursery:
             for peer_id, addresses in self._registries:
                 nursery.start_soon(self._stay, peer_id, addresses)

@@ -37,6 +37,7 @@ class Limits:
     stabilizer_qubits: int = MAX_STABILIZER
     max_shots: int = 1_000_000
     max_operations: int = 60_000
+    factor_bytes: int = 64 << 20
 
 
 class Admission:

@@ -14,12 +14,15 @@ from qmesh.registry.v1 import registry_pb2 as registry
 from qmesh.registry.v1 import registry_pb2_grpc as registry_stubs
 from qmesh.reservation.v1 import reservation_pb2 as reservation
 from qmesh.reservation.v1 import reservation_pb2_grpc as reservation_stubs
+from qmesh_kit.errors import ServiceError
 from qmesh_kit.rpc import RpcChannel
+from qmesh_runtime.domain.overlap import Factors
 from qmesh_runtime.ports import Compiled
 
 _COMPILE_SECONDS = 60.0
 _RESERVE_SLACK = 2.0
 _ANALYZE_SECONDS = 60.0
+_AMPLITUDE = 16
 
 
 def _caller(tenant_id: str) -> caller.Caller:
@@ -98,3 +101,19 @@ class AnalyzerClient:
     async def analyze(self, parts: AsyncIterator[analysis.AnalyzeRequest]) -> analysis.AnalyzeResponse:
         """Analyses one parameter set of one job."""
         return await self._stub.Analyze(parts, timeout=_ANALYZE_SECONDS)
+
+    async def factor(self, request: analysis.FactorRequest) -> Factors:
+        """The ideal state as factors over components."""
+        header = analysis.FactorHeader()
+        vectors = [bytearray() for _ in request.components]
+        async for piece in self._stub.Factor(request, timeout=_ANALYZE_SECONDS):
+            if piece.HasField("header"):
+                header = piece.header
+            elif piece.chunk.component < len(vectors):
+                vectors[piece.chunk.component] += piece.chunk.data
+        sizes = [_AMPLITUDE * len(header.weights) << len(part.wires) for part in request.components]
+        if not header.weights or [len(part) for part in vectors] != sizes:
+            raise ServiceError(
+                "INVALID_ANSWER", "the factors are not of the size that their components ask for"
+            )
+        return Factors(tuple(header.weights), header.remainder, tuple(map(bytes, vectors)))

@@ -7,7 +7,7 @@ from typing import Any
 
 from qmesh.runtime.v1 import runtime_pb2 as pb
 from qmesh.runtime.v1 import runtime_pb2_grpc as stubs
-from qmesh_runtime.application.jobs import Jobs
+from qmesh_runtime.application.jobs import LARGE, Jobs
 
 _PAGE = 500
 
@@ -26,6 +26,14 @@ class JobServicer(stubs.JobServiceServicer):
     async def GetJob(self, request: pb.GetJobRequest, context: Any) -> pb.GetJobResponse:  # noqa: N802
         """One job."""
         return pb.GetJobResponse(job=await self._jobs.get(request))
+
+    async def GetResult(  # noqa: N802
+        self, request: pb.GetResultRequest, context: Any
+    ) -> AsyncIterator[pb.GetResultResponse]:
+        """A result document of any size."""
+        document = await self._jobs.result(request)
+        for at in range(0, len(document), LARGE):
+            yield pb.GetResultResponse(piece=document[at : at + LARGE])
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Any) -> pb.ListJobsResponse:  # noqa: N802
         """Jobs of a tenant."""

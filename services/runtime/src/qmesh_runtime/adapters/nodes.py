@@ -19,7 +19,9 @@ from qmesh_fabric.channel import Channels
 from qmesh_fabric.errors import ChannelBusy, FabricError, PeerGone, RemoteError
 from qmesh_fabric.host import Host, open_host
 from qmesh_fabric.identity import Identity, verify
+from qmesh_fabric.overlap import compare
 from qmesh_fabric.state import pull
+from qmesh_runtime.domain.overlap import HolderOverlaps
 from qmesh_runtime.ports import CallTimeoutError, PeerGoneError
 
 log = structlog.get_logger()
@@ -155,6 +157,32 @@ class LibP2PNodes:
                 return await self.thread.call(fetch)
         except TimeoutError:
             raise CallTimeoutError(f"no version within {timeout_seconds:g} s") from None
+        except (PeerGone, RemoteError, trio.RunFinishedError) as error:
+            raise PeerGoneError(str(error) or "libp2p has ended") from None
+
+    async def compare(
+        self,
+        ref: state.ComponentRef,
+        addresses: Sequence[str],
+        factors: bytes,
+        terms: int,
+        fence: int,
+        timeout_seconds: float,
+    ) -> HolderOverlaps:
+        """Overlaps of a final version with factors of an ideal state."""
+        if self._host is None:
+            raise PeerGoneError("libp2p is not running")
+        host = self._host
+
+        async def push() -> HolderOverlaps:
+            found = await compare(host, ref, addresses, factors, terms=terms, fence=fence)
+            return HolderOverlaps(found.rows, found.values, found.row_of_shot)
+
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                return await self.thread.call(push)
+        except TimeoutError:
+            raise CallTimeoutError(f"no overlaps within {timeout_seconds:g} s") from None
         except (PeerGone, RemoteError, trio.RunFinishedError) as error:
             raise PeerGoneError(str(error) or "libp2p has ended") from None
 

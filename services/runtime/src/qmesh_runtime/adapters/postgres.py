@@ -187,7 +187,7 @@ class PostgresJobStore:
             await self.enqueue(change)
 
     async def drain_outbox(self, limit: int) -> list[tuple[int, str, bytes]]:
-        """Oldest doorbell rows: (id, subject, payload)."""
+        """Oldest doorbell rows of jobs that still wait: (id, subject, payload); those of claimed jobs are forgotten."""
         rows = await self._all(sql.OUTBOX_TAKE, {"limit": limit})
         return [(row[0], row[1], bytes(row[2])) for row in rows]
 

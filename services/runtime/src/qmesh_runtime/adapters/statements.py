@@ -175,7 +175,15 @@ APPLY = {
     for columns in (False, True)
 }
 """Statements by what is in them: records, columns."""
-OUTBOX_TAKE = "SELECT id, subject, payload FROM runtime.outbox ORDER BY id LIMIT %(limit)s"
+OUTBOX_TAKE = """
+WITH oldest AS (
+    SELECT o.id, o.subject, o.payload, r.fence > 0 AS claimed
+    FROM runtime.outbox o JOIN runtime.workflow_runs r USING (job_id) ORDER BY o.id LIMIT %(limit)s
+), answered AS (
+    DELETE FROM runtime.outbox o USING oldest WHERE o.id = oldest.id AND oldest.claimed
+)
+SELECT id, subject, payload FROM oldest WHERE NOT claimed
+"""
 OUTBOX_DONE = "DELETE FROM runtime.outbox WHERE id = ANY(%(ids)s::bigint[])"
 
 

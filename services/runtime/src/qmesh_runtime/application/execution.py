@@ -34,6 +34,10 @@ class ReplanNeededError(Exception):
         self.cause = cause
 
 
+class SliceTooLargeError(ReplanNeededError):
+    """No candidate of a block has the memory for so many shots."""
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One attempt at a block, as the result tells it."""
@@ -104,6 +108,7 @@ class PassContext:
     directory: Directory
     recorder: Recorder
     policy: RetryPolicy
+    asked: set[str] = field(default_factory=set)
     gone: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)
 
@@ -168,6 +173,7 @@ class PlanPass:
     async def _execute(self, block: planning.Block, *, recovering: bool = False) -> None:
         attempts: list[Attempt] = []
         cause = "no candidate"
+        short = other = False
         for candidate in block.candidates:
             if candidate.node_id in self._context.gone or candidate.node_id in self._context.failed:
                 continue
@@ -179,6 +185,9 @@ class PlanPass:
                 )
                 if step is None:
                     return
+                # a node that has no memory is asked again; a reservation that has no room says nothing about shots
+                short |= code == "RESOURCE_EXHAUSTED" and step is Next.RETRY
+                other |= code not in _NO_ROOM
                 if code in {PEER_GONE, "RESOURCE_EXHAUSTED", TIMEOUT} and step is Next.RETRY:
                     step = self._again(code, here)
                 if step is Next.FALLBACK:
@@ -187,7 +196,8 @@ class PlanPass:
                     break
                 if step is Next.RETRY:
                     await asyncio.sleep(self._context.policy.pause(here))
-        raise ReplanNeededError(block, self._context.gone | self._context.failed, cause)
+        kind = SliceTooLargeError if short and not other else ReplanNeededError
+        raise kind(block, self._context.gone | self._context.failed, cause)
 
     def _again(self, code: str, here: int) -> Next:
         policy = self._context.policy
@@ -209,6 +219,7 @@ class PlanPass:
             return self._fail(block, node_id, attempts, error.code, error.message, Next.FALLBACK)
         try:
             context.recorder.started(block, node_id)
+            context.asked.add(node_id)
             request = self._build(block, node_id, token, recovering=recovering)
             response, record = await context.nodes.execute(
                 node_id, self._addresses.get(node_id, []), request, self._timeout(block)
@@ -222,6 +233,7 @@ class PlanPass:
             return await self._refused(block, node_id, attempts, record)
         attempts.append(Attempt(node_id, "DONE", time.time()))
         self._run.absorb(block, record)
+        self._run.keep(response.versions, record)
         outcome = BlockOutcome(block, record, response, attempts, time.monotonic() - begun, recovering)
         context.recorder.completed(self._run, outcome)
         return None, "", ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 
 import orjson
@@ -13,11 +14,16 @@ from qmesh_runtime.application.execution import PassContext
 from qmesh_runtime.application.insight import Insight, header_of
 from qmesh_runtime.application.recording import JobRecorder
 from qmesh_runtime.domain import result as documents
-from qmesh_runtime.domain.claim import Claim
+from qmesh_runtime.domain.claim import Change, Claim
 from qmesh_runtime.domain.counts import counts_of, final_columns, join_columns
 from qmesh_runtime.domain.history import JobHistory
 from qmesh_runtime.domain.requests import RunState
 from qmesh_runtime.ports import JobStore
+
+_COUNTED_HERE = 1 << 16
+"""Bits of all shots that are counted without a thread."""
+_MOST_OUTCOMES = 65_536
+"""Different bit strings of which the analysis may say how well they fit; the result lists any number."""
 
 
 class Finisher:
@@ -32,28 +38,37 @@ class Finisher:
         self._recorder = recorder
         self._history = history
         self._claim = claim
+        self._insights: list[dict[str, object]] = []
+        self._columns: dict[int, bytes] = {}
+        self._analyzed: Change | None = None
 
-    async def complete(
+    async def analyze(
         self,
         context: PassContext,
         request: runtime.SubmitRequest,
-        forms: Mapping[int, circuit.Circuit],
-        runs: Sequence[RunState],
-        reservations: Mapping[str, str],
+        number: int,
+        form: circuit.Circuit,
+        passes: Sequence[RunState],
     ) -> None:
-        """Forms counts, asks for the analysis, and enters COMPLETED."""
-        insights: list[dict[str, object]] = []
-        columns: dict[int, bytes] = {}
-        for number, form in forms.items():
-            passes = [run for run in runs if run.key.parameter_set == number]
-            final = _final(form, passes)
-            columns.update({(number << 16) + bit: column for bit, column in enumerate(final)})
-            insights.append(await self._analyze(context, request, form, passes, final))
-        document = self._document(context, request, insights, reservations)
+        """Forms the counts of a parameter set from its passes, in order of their shots, and asks for its analysis."""
+        if self._analyzed is not None:
+            self._recorder.write(self._analyzed)
+        final = _final(form, passes)
+        self._columns.update({(number << 16) + bit: column for bit, column in enumerate(final)})
+        insight, self._analyzed = await self._analyze(context, request, form, passes, final)
+        self._insights.append(insight)
+
+    async def complete(
+        self, context: PassContext, request: runtime.SubmitRequest, reservations: Mapping[str, str]
+    ) -> None:
+        """Makes the result durable and enters COMPLETED."""
+        document = self._document(context, request, self._insights, reservations)
         change = self._history.enter(events.JOB_STATUS_COMPLETED)
+        if self._analyzed is not None:
+            change.events[:0] = self._analyzed.events  # one commit for both
         change.result = orjson.dumps(document)
         change.summary = orjson.dumps(documents.summary(document))
-        change.columns = columns
+        change.columns = self._columns
         await self._recorder.settle()
         await self._store.write(change)
 
@@ -64,14 +79,15 @@ class Finisher:
         form: circuit.Circuit,
         passes: Sequence[RunState],
         final: Sequence[bytes],
-    ) -> dict[str, object]:
+    ) -> tuple[dict[str, object], Change]:
+        """One parameter set: its part of the result, and the change that says so."""
         plan = context.compiled.plan
-        counts = counts_of(form, final, request.shots)
+        counts = await _counts(form, final, request.shots)
         header = header_of(
             self._claim,
             form,
             plan,
-            counts=counts,
+            counts=counts if len(counts) <= _MOST_OUTCOMES else {},
             shots=request.shots,
             observables=request.observables,
             estimated=documents.estimated_fidelity(self._recorder.truths),
@@ -82,18 +98,14 @@ class Finisher:
             },
         )
         response, failure = await self._insight.analyze(
-            self._claim, plan, header, passes[0].refs if len(passes) == 1 else {}, context.addresses()
+            self._claim, plan, header, passes, context.addresses()
         )
         insight = documents.quantum_result(form, counts, request.shots, response, failure)
-        self._recorder.write(
-            self._history.event(
-                events.JOB_EVENT_TYPE_ANALYZED,
-                error=events.JobError(code=failure, message="the analysis is unavailable")
-                if failure
-                else None,
-            )
+        analyzed = self._history.event(
+            events.JOB_EVENT_TYPE_ANALYZED,
+            error=events.JobError(code=failure, message="the analysis is unavailable") if failure else None,
         )
-        return insight
+        return insight, analyzed
 
     def _document(
         self,
@@ -139,3 +151,10 @@ def _final(form: circuit.Circuit, passes: Sequence[RunState]) -> list[bytes]:
     return [
         join_columns([(columns[bit], shots) for columns, shots in by_pass]) for bit in range(form.num_bits)
     ]
+
+
+async def _counts(form: circuit.Circuit, final: Sequence[bytes], shots: int) -> dict[str, int]:
+    """Counts; those of a million shots take seconds, in which the leases of all jobs would end."""
+    if shots * len(final) <= _COUNTED_HERE:
+        return counts_of(form, final, shots)
+    return await asyncio.to_thread(counts_of, form, final, shots)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import reduce
 
 import structlog
 
@@ -13,12 +14,16 @@ from qmesh.circuit.v1 import circuit_pb2 as circuit
 from qmesh.fabric.v1 import state_pb2 as state
 from qmesh.planner.v1 import plan_pb2 as planning
 from qmesh_kit.errors import ServiceError
+from qmesh_runtime.application.overlap import Comparisons, NotComparedError
 from qmesh_runtime.domain.claim import Claim
+from qmesh_runtime.domain.overlap import Spread
+from qmesh_runtime.domain.requests import RunState, VersionData, final_refs
 from qmesh_runtime.ports import Analyzer, CallTimeoutError, Nodes, PeerGoneError
 
 log = structlog.get_logger()
 
-_ROWS_LIMIT = 16 << 20
+ROWS_LIMIT = 16 << 20
+"""Bytes of executed rows that are fetched; what is larger is compared where it is."""
 _CHUNK = 1 << 20
 _ATTEMPTS = 3
 
@@ -26,31 +31,59 @@ _ATTEMPTS = 3
 class Insight:
     """Fetches executed rows and has them analysed; a failure here never fails the job."""
 
-    def __init__(self, analyzer: Analyzer, nodes: Nodes, *, fetch_seconds: float = 10.0) -> None:
-        """Takes the analyzer and the nodes that hold the rows."""
+    def __init__(
+        self,
+        analyzer: Analyzer,
+        nodes: Nodes,
+        *,
+        rows_limit: int = ROWS_LIMIT,
+        fetch_seconds: float = 10.0,
+    ) -> None:
+        """Takes the analyzer, the nodes that hold the rows, and how many bytes of them are fetched."""
         self._analyzer = analyzer
         self._nodes = nodes
+        self._rows_limit = rows_limit
         self._fetch_seconds = fetch_seconds
+        self._comparisons = Comparisons(analyzer, nodes)
+
+    async def measure(
+        self,
+        claim: Claim,
+        form: circuit.Circuit,
+        plan: planning.Plan,
+        run: RunState,
+        addresses: Mapping[str, list[str]],
+    ) -> None:
+        """Has the holders compare what a pass left there, before it is released; the pass keeps the answer."""
+        try:
+            run.overlap = await self._comparisons.spread(claim, form, plan, run, addresses)
+        except NotComparedError as error:
+            log.info("not compared by the holders", job_id=claim.job_id, reason=str(error))
+            run.overlap = str(error)
 
     async def analyze(
         self,
         claim: Claim,
         plan: planning.Plan,
         header: analysis.AnalysisHeader,
-        refs: Mapping[tuple[int, int], state.ComponentRef],
+        runs: Sequence[RunState],
         addresses: Mapping[str, list[str]],
     ) -> tuple[analysis.AnalyzeResponse | None, str | None]:
-        """The analysis, or None and a stable code."""
-        finals = final_refs(plan, refs)
-        rows: list[tuple[bytes, int]] = []
-        if sum(ref.bytes for ref in finals) > _ROWS_LIMIT:
-            header.rows_missing_reason = f"executed rows exceed {_ROWS_LIMIT >> 20} MiB"
+        """The analysis of what the passes of one parameter set executed, or None and a stable code."""
+        rows: list[VersionData] = []
+        finals = final_refs(plan, runs[0].refs)
+        if len(runs) > 1:
+            _tell(header, runs, f"the job ran in {len(runs)} slices of shots")
+        elif sum(ref.bytes for ref in finals) > self._rows_limit:
+            await self.measure(claim, header.circuit, plan, runs[0], addresses)
+            _tell(header, runs, f"executed rows exceed {self._rows_limit / (1 << 20):g} MiB")
         else:
             try:
-                rows = await self._fetch(claim, finals, addresses)
+                rows = await self._fetch(claim, finals, runs[0].versions, addresses)
                 header.rows.extend(finals)
             except (PeerGoneError, CallTimeoutError) as error:
                 header.rows_missing_reason = f"executed rows could not be fetched: {error}"
+        self._comparisons.forget(claim.job_id)
         code = "ANALYZER_UNAVAILABLE"
         for attempt in range(1, _ATTEMPTS + 1):
             try:
@@ -68,16 +101,22 @@ class Insight:
         return None, code
 
     async def _fetch(
-        self, claim: Claim, finals: Sequence[state.ComponentRef], addresses: Mapping[str, list[str]]
-    ) -> list[tuple[bytes, int]]:
+        self,
+        claim: Claim,
+        finals: Sequence[state.ComponentRef],
+        known: Mapping[bytes, VersionData],
+        addresses: Mapping[str, list[str]],
+    ) -> list[VersionData]:
+        """Versions that came with the answers, the others from their holders."""
         async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(self._fetch_one(ref, addresses.get(ref.holder, []), claim.fence))
-                for ref in finals
-            ]
+            tasks = {
+                number: group.create_task(self._fetch_one(ref, addresses.get(ref.holder, []), claim.fence))
+                for number, ref in enumerate(finals)
+                if ref.digest not in known
+            }
         rows = []
-        for task in tasks:
-            value = task.result()
+        for number, ref in enumerate(finals):
+            value = tasks[number].result() if number in tasks else known[ref.digest]
             if isinstance(value, Exception):
                 raise value
             rows.append(value)
@@ -85,29 +124,31 @@ class Insight:
 
     async def _fetch_one(
         self, ref: state.ComponentRef, addresses: Sequence[str], fence: int
-    ) -> tuple[bytes, int] | Exception:
+    ) -> VersionData | Exception:
         try:
             return await self._nodes.fetch(ref, addresses, fence, self._fetch_seconds)
         except (PeerGoneError, CallTimeoutError) as error:
             return error
 
 
-def final_refs(
-    plan: planning.Plan, refs: Mapping[tuple[int, int], state.ComponentRef]
-) -> list[state.ComponentRef]:
-    """Last version of every component that lives to the end."""
-    last: dict[int, int] = {}
-    for component, position in refs:
-        last[component] = max(position, last.get(component, -1))
-    return [
-        refs[chain.component, last[chain.component]]
-        for chain in plan.chains
-        if chain.final and chain.component in last
-    ]
+def _tell(header: analysis.AnalysisHeader, runs: Sequence[RunState], why: str) -> None:
+    """Says why no rows follow, and what the holders found instead."""
+    header.rows_missing_reason = why
+    spreads = [run.overlap for run in runs if isinstance(run.overlap, Spread)]
+    if len(spreads) < len(runs):
+        found = next((run.overlap for run in runs if isinstance(run.overlap, str)), "nobody was asked")
+        header.rows_missing_reason += f"; not compared by the holders: {found}"
+        return
+    whole = reduce(Spread.joined, spreads)
+    header.overlap.CopyFrom(
+        analysis.HolderOverlap(
+            fidelity=min(1.0, whole.mean), stderr=whole.stderr, lower_bound=whole.lower_bound
+        )
+    )
 
 
 async def _parts(
-    header: analysis.AnalysisHeader, rows: Sequence[tuple[bytes, int]]
+    header: analysis.AnalysisHeader, rows: Sequence[VersionData]
 ) -> AsyncIterator[analysis.AnalyzeRequest]:
     yield analysis.AnalyzeRequest(header=header)
     for number, (data, rows_bytes) in enumerate(rows):

@@ -15,6 +15,8 @@ from qmesh_kit.errors import ServiceError
 from qmesh_runtime.domain.history import now_message
 from qmesh_runtime.ports import JobStore, NewJob
 
+LARGE = 1 << 20
+"""Bytes of a result document that one message may carry."""
 _PREVIEW = 160
 _MOST = 200
 _MAX_SHOTS = 1_000_000
@@ -67,8 +69,17 @@ class Jobs:
         return runtime.SubmitResponse(job=made, existing=existing)
 
     async def get(self, request: runtime.GetJobRequest) -> runtime.Job:
-        """One job."""
-        return await self._store.get(request.caller.tenant_id, _uuid(request.job_id), request.detail)
+        """One job; a large result has to be asked for by itself."""
+        job = await self._store.get(request.caller.tenant_id, _uuid(request.job_id), request.detail)
+        if len(job.result_json) > LARGE:
+            job.result_bytes = len(job.result_json)
+            job.ClearField("result_json")
+        return job
+
+    async def result(self, request: runtime.GetResultRequest) -> bytes:
+        """A result document as JSON; empty without one."""
+        job = await self._store.get(request.caller.tenant_id, _uuid(request.job_id), request.detail)
+        return job.result_json
 
     async def page(self, request: runtime.ListJobsRequest) -> runtime.ListJobsResponse:
         """Jobs of a tenant, newest first."""

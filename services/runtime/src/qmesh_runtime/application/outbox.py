@@ -1,4 +1,4 @@
-"""Publishes doorbell rows: what a crash left behind is published by whoever starts next."""
+"""Publishes doorbell rows of jobs that nobody claims at once: what a crash left behind is published by whoever starts next."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ log = structlog.get_logger()
 
 _BATCH = 256
 _PERIOD = 1.0
+_GRACE = 0.02
+"""Seconds in which the replica that took a job may claim it: then no bell has to ring for it."""
 
 
 class OutboxStore(Protocol):
     """Rows that wait to be published."""
 
     async def drain_outbox(self, limit: int) -> list[tuple[int, str, bytes]]:
-        """Oldest rows: (id, subject, payload)."""
+        """Oldest rows of jobs that still wait: (id, subject, payload); those of claimed jobs are forgotten."""
         ...
 
     async def outbox_done(self, ids: Sequence[int]) -> None:
@@ -66,6 +68,7 @@ class OutboxRelay:
                     await self._rung.wait()
             except TimeoutError:
                 continue
+            await asyncio.sleep(_GRACE)
 
     async def _relay(self) -> bool:
         rows = await self._store.drain_outbox(_BATCH)

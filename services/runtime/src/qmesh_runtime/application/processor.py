@@ -4,30 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 
 import structlog
 
 from qmesh.circuit.v1 import caller_pb2 as caller
 from qmesh.circuit.v1 import circuit_pb2 as circuit
 from qmesh.events.v1 import events_pb2 as events
+from qmesh.planner.v1 import plan_pb2 as planning
 from qmesh.planner.v1 import planner_pb2 as planner
 from qmesh.runtime.v1 import runtime_pb2 as runtime
 from qmesh_kit.errors import ServiceError
 from qmesh_model import wire
 from qmesh_model.errors import MeshError
-from qmesh_runtime.application.execution import Directory, PassContext, PlanPass, ReplanNeededError
+from qmesh_runtime.application.execution import Directory, PassContext, ReplanNeededError
 from qmesh_runtime.application.finish import Finisher
 from qmesh_runtime.application.insight import Insight
+from qmesh_runtime.application.passes import Passes
 from qmesh_runtime.application.patience import patiently
 from qmesh_runtime.application.recording import JobRecorder
 from qmesh_runtime.application.reserving import JobReservations
-from qmesh_runtime.domain.claim import Change, Claim
+from qmesh_runtime.domain.claim import Change, Claim, RecordRow
 from qmesh_runtime.domain.history import JobHistory
 from qmesh_runtime.domain.policy import RetryPolicy
 from qmesh_runtime.domain.profile import memories_of
 from qmesh_runtime.domain.requests import BlockRequests, JobFrame, RunKey, RunState
-from qmesh_runtime.domain.slices import passes_of
+from qmesh_runtime.domain.slices import slices_of
 from qmesh_runtime.ports import (
     Compiled,
     JobStore,
@@ -74,7 +80,7 @@ class JobProcessor:
         )
         self._recorder = JobRecorder(services.store, self._history, services.observations, claim)
         self._bound: dict[int, circuit.Circuit] = {}
-        self._used: set[str] = set()
+        self._asked: set[str] = set()
 
     async def process(self) -> None:
         """Runs the job to COMPLETED, FAILED or CANCELED, unless another runtime takes it.
@@ -233,18 +239,14 @@ class JobProcessor:
         return new
 
     async def _execute(self, compiled: Compiled, *, resumed: bool) -> None:
-        request = self._request
-        plan = compiled.plan
-        sets = max(1, len(request.parameter_sets))
-        runs = [
-            RunState(RunKey(number, index, first, count))
-            for number in range(sets)
-            for index, (first, count) in enumerate(passes_of(request.shots, plan.slices))
-        ]
+        request, plan = self._request, compiled.plan
         recorded = self._recorder.recorded()
-        self._recorder.begin(plan, len(runs))
-        if resumed:
-            await self._recorder.resume(plan, runs)
+        rows = await self._recorder.earlier(plan) if resumed else []
+        runs = self._runs(plan, rows)
+        self._recorder.begin(plan, sum(map(len, runs)))
+        self._recorder.resume(plan, chain(*runs), rows)
+        if resumed:  # whom an earlier owner asked is not known
+            self._asked |= {candidate.node_id for block in plan.blocks for candidate in block.candidates}
         context = PassContext(
             fence=self._claim.fence,
             deadline=self._claim.deadline,
@@ -255,30 +257,48 @@ class JobProcessor:
             directory=self._services.directory,
             recorder=self._recorder,
             policy=self._services.policy,
+            asked=self._asked,
         )
-        self._used |= {candidate.node_id for block in plan.blocks for candidate in block.candidates}
-        requests: dict[int, BlockRequests] = {}
         memories = memories_of(compiled.nodes) if request.noise else None
-        for run in runs:
-            number = run.key.parameter_set
-            if number not in requests:
-                requests[number] = BlockRequests(self._frame(), plan, self._form(number), memories)
-            known = recorded.get((number, run.key.first_shot, run.key.shots), {})
-            await PlanPass(context, requests[number], run, known).run()
         finisher = Finisher(
             self._services.store, self._services.insight, self._recorder, self._history, self._claim
         )
-        await finisher.complete(
-            context, request, {n: self._form(n) for n in range(sets)}, runs, self._reservations.ids
-        )
+        for number, asked in enumerate(runs):
+            form = self._form(number)
+            requests = BlockRequests(self._frame(plan.slices), plan, form, memories)
+            measure = partial(self._measure, context, form)
+            passes = Passes(context, self._recorder, requests, recorded, measure)
+            done = await passes.run(asked)
+            await finisher.analyze(context, request, number, form, done)
+            if len(runs) > 1:
+                await passes.forget(done)
+        await finisher.complete(context, request, self._reservations.ids)
         await self._tidy(context)
+
+    async def _measure(self, context: PassContext, form: circuit.Circuit, run: RunState) -> None:
+        await self._services.insight.measure(
+            self._claim, form, context.compiled.plan, run, context.addresses()
+        )
+
+    def _runs(self, plan: planning.Plan, rows: Sequence[RecordRow]) -> list[list[RunState]]:
+        """Passes of each parameter set; `rows`: what earlier owners recorded of the plan."""
+        seen: dict[int, set[int]] = defaultdict(set)
+        for row in rows:
+            seen[row.parameter_set].add(row.slice)
+        return [
+            [
+                RunState(RunKey(number, part.index, part.first, part.shots))
+                for part in slices_of(self._request.shots, max(1, plan.slices), seen[number])
+            ]
+            for number in range(max(1, len(self._request.parameter_sets)))
+        ]
 
     async def _tidy(self, context: PassContext) -> None:
         """Lets nodes forget the job and closes its reservations; failures here cost memory, not truth."""
         release = [
             context.nodes.release(node_id, addresses, self._recorder.release_request())
             for node_id, addresses in context.addresses().items()
-            if node_id in self._used and node_id not in context.gone
+            if node_id in self._asked and node_id not in context.gone
         ]
         results = await asyncio.gather(self._reservations.mark_executed(), *release, return_exceptions=True)
         for result in results:
@@ -297,7 +317,7 @@ class JobProcessor:
             self._bound[number] = form
         return self._bound[number]
 
-    def _frame(self) -> JobFrame:
+    def _frame(self, slices: int) -> JobFrame:
         return JobFrame(
             job_id=self._claim.job_id,
             tenant_id=self._claim.tenant_id,
@@ -305,6 +325,7 @@ class JobProcessor:
             precision=self._request.precision,
             min_fidelity=self._request.min_fidelity,
             deadline=self._claim.deadline,
+            single_pass=slices <= 1,
         )
 
     async def _fail_group(self, several: BaseExceptionGroup[BaseException]) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import structlog
 
 from qmesh.events.v1 import events_pb2 as events
 from qmesh.fabric.v1 import gate_pb2 as gate
+from qmesh.fabric.v1 import state_pb2 as state
 from qmesh.planner.v1 import plan_pb2 as planning
 from qmesh.registry.v1 import registry_pb2 as registry
 from qmesh_runtime.application.execution import BlockOutcome
@@ -170,12 +171,17 @@ class JobRecorder:
             signature=outcome.response.signature,
         )
 
-    async def resume(self, plan: planning.Plan, runs: Sequence[RunState]) -> None:
+    async def earlier(self, plan: planning.Plan) -> list[RecordRow]:
+        """What earlier owners of the job recorded of a plan."""
+        rows = await self._store.records(self._claim.job_id)
+        return [row for row in rows if row.plan_id == plan.plan_id]
+
+    def resume(self, plan: planning.Plan, runs: Iterable[RunState], rows: Iterable[RecordRow]) -> None:
         """Takes in what earlier owners of the job recorded; nothing of it is executed again."""
         by_key = {(run.key.parameter_set, run.key.slice): run for run in runs}
-        for row in await self._store.records(self._claim.job_id):
+        for row in rows:
             run = by_key.get((row.parameter_set, row.slice))
-            if row.plan_id != plan.plan_id or run is None:
+            if run is None:  # a slice that was halved
                 continue
             record = gate.ExecutionRecord.FromString(row.record)
             block = plan.blocks[row.block_id]
@@ -192,9 +198,23 @@ class JobRecorder:
             key = (run.key.parameter_set, run.key.first_shot, run.key.shots)
             self._columns.setdefault(key, {}).update(run.columns)
 
-    def release_request(self) -> gate.ReleaseRequest:
-        """Lets a node forget everything of the job."""
-        return gate.ReleaseRequest(job_id=self._claim.job_id, fence=self._claim.fence)
+    def halved(self, run: RunState) -> None:
+        """A pass is begun again as two: what was recorded of it counts no more, and there is one pass more."""
+        key, progress = run.key, self._history.progress
+        gone = {item for item in self._committed if item[:2] == (key.parameter_set, key.slice)}
+        self._committed -= gone
+        progress.completed -= len(gone)
+        if self._compiled is not None:
+            progress.total += len(self._compiled.plan.fragments)
+        self.truths = [
+            truth
+            for truth in self.truths
+            if (truth.parameter_set, truth.slice) != (key.parameter_set, key.slice)
+        ]
+
+    def release_request(self, ids: Sequence[state.ComponentId] = ()) -> gate.ReleaseRequest:
+        """Lets a node forget versions, or everything of the job when none is named."""
+        return gate.ReleaseRequest(job_id=self._claim.job_id, fence=self._claim.fence, ids=ids)
 
     def node_names(self) -> dict[str, str]:
         """Names for people by peer id."""

@@ -30,16 +30,17 @@ def counts_of(form: circuit.Circuit, columns: Sequence[bytes], shots: int) -> di
     """
     if not form.bit_registers:
         return {}
-    parts: list[bytes] = []
-    space = b" " * shots
+    width = len(columns) + len(form.bit_registers) - 1
+    text = bytearray(b" " * (width * shots))
+    place = 0
     for register in reversed(form.bit_registers):
-        if parts:
-            parts.append(space)
-        parts.extend(
-            digits(columns[register.offset + index], shots) for index in reversed(range(register.size))
-        )
-    tally = Counter(zip(*parts, strict=True))
-    return {bytes(key).decode("ascii"): count for key, count in sorted(tally.items())}
+        for index in reversed(range(register.size)):
+            text[place::width] = digits(columns[register.offset + index], shots)
+            place += 1
+        place += 1  # the space between registers
+    shown = text.decode("ascii")
+    tally = Counter(shown[at : at + width] for at in range(0, len(shown), width))
+    return {key: tally[key] for key in sorted(tally)}
 
 
 def join_columns(slices: Sequence[tuple[bytes, int]]) -> bytes:

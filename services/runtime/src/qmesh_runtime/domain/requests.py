@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from qmesh.circuit.v1 import circuit_pb2 as circuit
@@ -12,7 +13,12 @@ from qmesh.fabric.v1 import gate_pb2 as gate
 from qmesh.fabric.v1 import state_pb2 as state
 from qmesh.planner.v1 import plan_pb2 as planning
 from qmesh_model.homes import Homes
+from qmesh_runtime.domain.overlap import Spread
+from qmesh_runtime.domain.slices import Slice
 
+_INLINE_BYTES = 64 << 10
+_CONSUMABLE_BYTES = 64 << 20
+"""Inputs of so many bytes may be given up for what is made of them; lineage makes them again should the block then fail."""
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:qmesh:execution")
 
 
@@ -25,6 +31,15 @@ class RunKey:
     first_shot: int
     shots: int
 
+    def halves(self, slices: int) -> list[RunKey]:
+        """Two passes over half of the shots each; none when they cannot be halved. `slices`: those of the plan."""
+        halves = Slice(self.slice, self.first_shot, self.shots).halves(slices) or ()
+        return [RunKey(self.parameter_set, half.index, half.first, half.shots) for half in halves]
+
+
+VersionData = tuple[bytes, int]
+"""Bytes of a version, and how many of them are rows."""
+
 
 @dataclass(slots=True)
 class RunState:
@@ -36,6 +51,10 @@ class RunState:
     done: set[int] = field(default_factory=set)
     noise: dict[int, gate.NoiseProfile] = field(default_factory=dict)
     groups: dict[int, int] = field(default_factory=dict)
+    versions: dict[bytes, VersionData] = field(default_factory=dict)
+    """Small final versions that came with the answers, by digest."""
+    overlap: Spread | str | None = None
+    """Fidelity of its shots as the holders found it, or why not; None: nobody asked."""
 
     def absorb(self, block: planning.Block, record: gate.ExecutionRecord) -> None:
         """Takes in a block's record: its versions replace earlier ones of the same name."""
@@ -46,6 +65,15 @@ class RunState:
         if record.HasField("noise_used"):
             self.noise[block.block_id] = record.noise_used
         self.done.add(block.block_id)
+
+    def keep(self, versions: Iterable[gate.VersionBytes], record: gate.ExecutionRecord) -> None:
+        """Keeps versions that came with an answer and are what its signed record says they are."""
+        digests = {(ref.id.component, ref.id.position): ref.digest for ref in record.produced}
+        for version in versions:
+            if (digest := hashlib.sha256(version.data).digest()) == digests.get(
+                (version.component, version.position)
+            ):
+                self.versions[digest] = (version.data, version.rows_bytes)
 
 
 def execution_id(job_id: str, key: RunKey, plan_id: str, block_id: int, group: int) -> str:
@@ -150,7 +178,29 @@ class JobFrame:
     precision: state.Precision.ValueType
     min_fidelity: float
     deadline: float
+    single_pass: bool
+    """Whether each parameter set is one slice of shots: else its versions are of no use to the analysis."""
     traceparent: str = ""
+
+
+def last_versions(plan: planning.Plan) -> dict[int, int]:
+    """Position of the last version of every component that lives to the end."""
+    last: dict[int, int] = {}
+    for block in plan.blocks:
+        for use in block.outputs:
+            last[use.component] = max(use.position, last.get(use.component, 0))
+    return {
+        chain.component: last[chain.component]
+        for chain in plan.chains
+        if chain.final and chain.component in last
+    }
+
+
+def final_refs(
+    plan: planning.Plan, refs: Mapping[tuple[int, int], state.ComponentRef]
+) -> list[state.ComponentRef]:
+    """Last version of every component that lives to the end."""
+    return [refs[version] for version in sorted(last_versions(plan).items()) if version in refs]
 
 
 class BlockRequests:
@@ -169,6 +219,7 @@ class BlockRequests:
         self._plan = plan
         self._form = form
         self._static: dict[int, tuple[list[gate.NodeOperation], list[gate.FragmentHeader]]] = {}
+        self._finals = last_versions(plan)
 
     def build(
         self,
@@ -216,9 +267,15 @@ class BlockRequests:
             operations=operations,
             fragments=fragments,
             outputs=[
-                gate.OutputComponent(component=use.component, position=use.position, wires=use.wires)
+                gate.OutputComponent(
+                    component=use.component,
+                    position=use.position,
+                    wires=use.wires,
+                    final=self._finals.get(use.component) == use.position,
+                )
                 for use in block.outputs
             ],
+            inline_bytes=_INLINE_BYTES if frame.single_pass else 0,
             min_fidelity=frame.min_fidelity if noise is not None else 0.0,
             deadline=frame.deadline,
             keep_until=frame.deadline + 60,
@@ -227,6 +284,7 @@ class BlockRequests:
         for use in block.inputs:
             ref = run.refs[use.component, use.position]
             request.inputs.append(gate.InputComponent(ref=ref, addresses=addresses.get(ref.holder, [])))
+        request.may_consume = sum(item.ref.bytes for item in request.inputs) >= _CONSUMABLE_BYTES
         for version in block.reads:
             request.columns.append(gate.BitColumn(version=version, bits=run.columns[version]))
         for version in block.writes:

@@ -27,7 +27,7 @@ from qmesh.circuit.v1 import circuit_pb2 as qmesh_dot_circuit_dot_v1_dot_circuit
 from qmesh.fabric.v1 import state_pb2 as qmesh_dot_fabric_dot_v1_dot_state__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n qmesh/analyzer/v1/analyzer.proto\x12\x11qmesh.analyzer.v1\x1a\x1dqmesh/circuit/v1/caller.proto\x1a\x1eqmesh/circuit/v1/circuit.proto\x1a\x1bqmesh/fabric/v1/state.proto\"\xc7\x04\n\x0e\x41nalysisHeader\x12(\n\x06\x63\x61ller\x18\x01 \x01(\x0b\x32\x18.qmesh.circuit.v1.Caller\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12*\n\x07\x63ircuit\x18\x03 \x01(\x0b\x32\x19.qmesh.circuit.v1.Circuit\x12\r\n\x05shots\x18\x04 \x01(\x04\x12=\n\x06\x63ounts\x18\x05 \x03(\x0b\x32-.qmesh.analyzer.v1.AnalysisHeader.CountsEntry\x12\x31\n\x0bobservables\x18\x06 \x03(\x0b\x32\x1c.qmesh.circuit.v1.Observable\x12$\n\x1c\x65stimated_execution_fidelity\x18\x07 \x01(\x01\x12\x1a\n\x12predicted_fidelity\x18\x08 \x01(\x01\x12\x13\n\x0b\x66inal_wires\x18\t \x03(\r\x12\r\n\x05noise\x18\n \x01(\x08\x12+\n\x04rows\x18\x0b \x03(\x0b\x32\x1d.qmesh.fabric.v1.ComponentRef\x12?\n\x07\x63olumns\x18\x0c \x03(\x0b\x32..qmesh.analyzer.v1.AnalysisHeader.ColumnsEntry\x12\x1b\n\x13rows_missing_reason\x18\r \x01(\t\x1a-\n\x0b\x43ountsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a.\n\x0c\x43olumnsEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"P\n\tRowsChunk\x12\x11\n\tcomponent\x18\x01 \x01(\r\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\x12\n\nrows_bytes\x18\x04 \x01(\x04\"|\n\x0e\x41nalyzeRequest\x12\x33\n\x06header\x18\x01 \x01(\x0b\x32!.qmesh.analyzer.v1.AnalysisHeaderH\x00\x12-\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x1c.qmesh.analyzer.v1.RowsChunkH\x00\x42\x06\n\x04part\"\x9c\x01\n\x0f\x41nalyzeResponse\x12\x31\n\x06status\x18\x01 \x01(\x0e\x32!.qmesh.analyzer.v1.AnalysisStatus\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x1b\n\x13quantum_result_json\x18\x03 \x01(\x0c\x12\x13\n\x0b\x63pu_seconds\x18\x04 \x01(\x01\x12\x16\n\x0eqiskit_version\x18\x05 \x01(\t*\x8d\x01\n\x0e\x41nalysisStatus\x12\x1f\n\x1b\x41NALYSIS_STATUS_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x41NALYSIS_STATUS_COMPLETE\x10\x01\x12\x1b\n\x17\x41NALYSIS_STATUS_PARTIAL\x10\x02\x12\x1f\n\x1b\x41NALYSIS_STATUS_UNAVAILABLE\x10\x03\x32\x65\n\x0f\x41nalyzerService\x12R\n\x07\x41nalyze\x12!.qmesh.analyzer.v1.AnalyzeRequest\x1a\".qmesh.analyzer.v1.AnalyzeResponse(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n qmesh/analyzer/v1/analyzer.proto\x12\x11qmesh.analyzer.v1\x1a\x1dqmesh/circuit/v1/caller.proto\x1a\x1eqmesh/circuit/v1/circuit.proto\x1a\x1bqmesh/fabric/v1/state.proto\"\xfa\x04\n\x0e\x41nalysisHeader\x12(\n\x06\x63\x61ller\x18\x01 \x01(\x0b\x32\x18.qmesh.circuit.v1.Caller\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12*\n\x07\x63ircuit\x18\x03 \x01(\x0b\x32\x19.qmesh.circuit.v1.Circuit\x12\r\n\x05shots\x18\x04 \x01(\x04\x12=\n\x06\x63ounts\x18\x05 \x03(\x0b\x32-.qmesh.analyzer.v1.AnalysisHeader.CountsEntry\x12\x31\n\x0bobservables\x18\x06 \x03(\x0b\x32\x1c.qmesh.circuit.v1.Observable\x12$\n\x1c\x65stimated_execution_fidelity\x18\x07 \x01(\x01\x12\x1a\n\x12predicted_fidelity\x18\x08 \x01(\x01\x12\x13\n\x0b\x66inal_wires\x18\t \x03(\r\x12\r\n\x05noise\x18\n \x01(\x08\x12+\n\x04rows\x18\x0b \x03(\x0b\x32\x1d.qmesh.fabric.v1.ComponentRef\x12?\n\x07\x63olumns\x18\x0c \x03(\x0b\x32..qmesh.analyzer.v1.AnalysisHeader.ColumnsEntry\x12\x1b\n\x13rows_missing_reason\x18\r \x01(\t\x12\x31\n\x07overlap\x18\x0e \x01(\x0b\x32 .qmesh.analyzer.v1.HolderOverlap\x1a-\n\x0b\x43ountsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a.\n\x0c\x43olumnsEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"V\n\rHolderOverlap\x12\x10\n\x08\x66idelity\x18\x01 \x01(\x01\x12\x13\n\x06stderr\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x13\n\x0blower_bound\x18\x03 \x01(\x08\x42\t\n\x07_stderr\"P\n\tRowsChunk\x12\x11\n\tcomponent\x18\x01 \x01(\r\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\x12\n\nrows_bytes\x18\x04 \x01(\x04\"|\n\x0e\x41nalyzeRequest\x12\x33\n\x06header\x18\x01 \x01(\x0b\x32!.qmesh.analyzer.v1.AnalysisHeaderH\x00\x12-\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x1c.qmesh.analyzer.v1.RowsChunkH\x00\x42\x06\n\x04part\"\x9c\x01\n\x0f\x41nalyzeResponse\x12\x31\n\x06status\x18\x01 \x01(\x0e\x32!.qmesh.analyzer.v1.AnalysisStatus\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x1b\n\x13quantum_result_json\x18\x03 \x01(\x0c\x12\x13\n\x0b\x63pu_seconds\x18\x04 \x01(\x01\x12\x16\n\x0eqiskit_version\x18\x05 \x01(\t\"\x1f\n\x0e\x43omponentWires\x12\r\n\x05wires\x18\x01 \x03(\r\"\xc1\x01\n\rFactorRequest\x12(\n\x06\x63\x61ller\x18\x01 \x01(\x0b\x32\x18.qmesh.circuit.v1.Caller\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12*\n\x07\x63ircuit\x18\x03 \x01(\x0b\x32\x19.qmesh.circuit.v1.Circuit\x12\x13\n\x0b\x66inal_wires\x18\x04 \x03(\r\x12\x35\n\ncomponents\x18\x05 \x03(\x0b\x32!.qmesh.analyzer.v1.ComponentWires\"2\n\x0c\x46\x61\x63torHeader\x12\x0f\n\x07weights\x18\x01 \x03(\x01\x12\x11\n\tremainder\x18\x02 \x01(\x01\">\n\x0b\x46\x61\x63torChunk\x12\x11\n\tcomponent\x18\x01 \x01(\r\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"|\n\x0e\x46\x61\x63torResponse\x12\x31\n\x06header\x18\x01 \x01(\x0b\x32\x1f.qmesh.analyzer.v1.FactorHeaderH\x00\x12/\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x1e.qmesh.analyzer.v1.FactorChunkH\x00\x42\x06\n\x04part*\x8d\x01\n\x0e\x41nalysisStatus\x12\x1f\n\x1b\x41NALYSIS_STATUS_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x41NALYSIS_STATUS_COMPLETE\x10\x01\x12\x1b\n\x17\x41NALYSIS_STATUS_PARTIAL\x10\x02\x12\x1f\n\x1b\x41NALYSIS_STATUS_UNAVAILABLE\x10\x03\x32\xb6\x01\n\x0f\x41nalyzerService\x12R\n\x07\x41nalyze\x12!.qmesh.analyzer.v1.AnalyzeRequest\x1a\".qmesh.analyzer.v1.AnalyzeResponse(\x01\x12O\n\x06\x46\x61\x63tor\x12 .qmesh.analyzer.v1.FactorRequest\x1a!.qmesh.analyzer.v1.FactorResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,20 +38,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ANALYSISHEADER_COUNTSENTRY']._serialized_options = b'8\001'
   _globals['_ANALYSISHEADER_COLUMNSENTRY']._loaded_options = None
   _globals['_ANALYSISHEADER_COLUMNSENTRY']._serialized_options = b'8\001'
-  _globals['_ANALYSISSTATUS']._serialized_start=1101
-  _globals['_ANALYSISSTATUS']._serialized_end=1242
+  _globals['_ANALYSISSTATUS']._serialized_start=1711
+  _globals['_ANALYSISSTATUS']._serialized_end=1852
   _globals['_ANALYSISHEADER']._serialized_start=148
-  _globals['_ANALYSISHEADER']._serialized_end=731
-  _globals['_ANALYSISHEADER_COUNTSENTRY']._serialized_start=638
-  _globals['_ANALYSISHEADER_COUNTSENTRY']._serialized_end=683
-  _globals['_ANALYSISHEADER_COLUMNSENTRY']._serialized_start=685
-  _globals['_ANALYSISHEADER_COLUMNSENTRY']._serialized_end=731
-  _globals['_ROWSCHUNK']._serialized_start=733
-  _globals['_ROWSCHUNK']._serialized_end=813
-  _globals['_ANALYZEREQUEST']._serialized_start=815
-  _globals['_ANALYZEREQUEST']._serialized_end=939
-  _globals['_ANALYZERESPONSE']._serialized_start=942
-  _globals['_ANALYZERESPONSE']._serialized_end=1098
-  _globals['_ANALYZERSERVICE']._serialized_start=1244
-  _globals['_ANALYZERSERVICE']._serialized_end=1345
+  _globals['_ANALYSISHEADER']._serialized_end=782
+  _globals['_ANALYSISHEADER_COUNTSENTRY']._serialized_start=689
+  _globals['_ANALYSISHEADER_COUNTSENTRY']._serialized_end=734
+  _globals['_ANALYSISHEADER_COLUMNSENTRY']._serialized_start=736
+  _globals['_ANALYSISHEADER_COLUMNSENTRY']._serialized_end=782
+  _globals['_HOLDEROVERLAP']._serialized_start=784
+  _globals['_HOLDEROVERLAP']._serialized_end=870
+  _globals['_ROWSCHUNK']._serialized_start=872
+  _globals['_ROWSCHUNK']._serialized_end=952
+  _globals['_ANALYZEREQUEST']._serialized_start=954
+  _globals['_ANALYZEREQUEST']._serialized_end=1078
+  _globals['_ANALYZERESPONSE']._serialized_start=1081
+  _globals['_ANALYZERESPONSE']._serialized_end=1237
+  _globals['_COMPONENTWIRES']._serialized_start=1239
+  _globals['_COMPONENTWIRES']._serialized_end=1270
+  _globals['_FACTORREQUEST']._serialized_start=1273
+  _globals['_FACTORREQUEST']._serialized_end=1466
+  _globals['_FACTORHEADER']._serialized_start=1468
+  _globals['_FACTORHEADER']._serialized_end=1518
+  _globals['_FACTORCHUNK']._serialized_start=1520
+  _globals['_FACTORCHUNK']._serialized_end=1582
+  _globals['_FACTORRESPONSE']._serialized_start=1584
+  _globals['_FACTORRESPONSE']._serialized_end=1708
+  _globals['_ANALYZERSERVICE']._serialized_start=1855
+  _globals['_ANALYZERSERVICE']._serialized_end=2037
 # @@protoc_insertion_point(module_scope)

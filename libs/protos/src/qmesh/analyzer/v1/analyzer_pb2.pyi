@@ -109,6 +109,7 @@ class AnalysisHeader(_message.Message):
     ROWS_FIELD_NUMBER: _builtins.int
     COLUMNS_FIELD_NUMBER: _builtins.int
     ROWS_MISSING_REASON_FIELD_NUMBER: _builtins.int
+    OVERLAP_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """Job."""
     shots: _builtins.int
@@ -149,6 +150,10 @@ class AnalysisHeader(_message.Message):
     def columns(self) -> _containers.ScalarMap[_builtins.int, _builtins.bytes]:
         """Recorded columns of mid-circuit measurements by version, for the conditional fidelity."""
 
+    @_builtins.property
+    def overlap(self) -> Global___HolderOverlap:
+        """Fidelity to the factors that Factor gave, measured by the holders of rows that were not fetched."""
+
     def __init__(
         self,
         *,
@@ -165,14 +170,47 @@ class AnalysisHeader(_message.Message):
         rows: _abc.Iterable[_state_pb2.ComponentRef] | None = ...,
         columns: _abc.Mapping[_builtins.int, _builtins.bytes] | None = ...,
         rows_missing_reason: _builtins.str = ...,
+        overlap: Global___HolderOverlap | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "circuit", b"circuit"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "circuit", b"circuit", "overlap", b"overlap"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "circuit", b"circuit", "columns", b"columns", "counts", b"counts", "estimated_execution_fidelity", b"estimated_execution_fidelity", "final_wires", b"final_wires", "job_id", b"job_id", "noise", b"noise", "observables", b"observables", "predicted_fidelity", b"predicted_fidelity", "rows", b"rows", "rows_missing_reason", b"rows_missing_reason", "shots", b"shots"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "circuit", b"circuit", "columns", b"columns", "counts", b"counts", "estimated_execution_fidelity", b"estimated_execution_fidelity", "final_wires", b"final_wires", "job_id", b"job_id", "noise", b"noise", "observables", b"observables", "overlap", b"overlap", "predicted_fidelity", b"predicted_fidelity", "rows", b"rows", "rows_missing_reason", b"rows_missing_reason", "shots", b"shots"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AnalysisHeader: _TypeAlias = AnalysisHeader  # noqa: Y015
+
+@_typing.final
+class HolderOverlap(_message.Message):
+    """Mean over shots of |<ideal|executed>|^2, formed from overlaps that the holders computed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIDELITY_FIELD_NUMBER: _builtins.int
+    STDERR_FIELD_NUMBER: _builtins.int
+    LOWER_BOUND_FIELD_NUMBER: _builtins.int
+    fidelity: _builtins.float
+    """The mean."""
+    stderr: _builtins.float
+    """Its standard error; absent for a single shot."""
+    lower_bound: _builtins.bool
+    """It is a lower bound: the ideal state is not a product over the components, and has too many terms to push."""
+    def __init__(
+        self,
+        *,
+        fidelity: _builtins.float = ...,
+        stderr: _builtins.float | None = ...,
+        lower_bound: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_stderr", b"_stderr", "stderr", b"stderr"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_stderr", b"_stderr", "fidelity", b"fidelity", "lower_bound", b"lower_bound", "stderr", b"stderr"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__stderr: _TypeAlias = _typing.Literal["stderr"]  # noqa: Y015
+    _WhichOneofArgType__stderr: _TypeAlias = _typing.Literal["_stderr", b"_stderr"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stderr) -> _WhichOneofReturnType__stderr | None: ...
+
+Global___HolderOverlap: _TypeAlias = HolderOverlap  # noqa: Y015
 
 @_typing.final
 class RowsChunk(_message.Message):
@@ -277,3 +315,163 @@ class AnalyzeResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AnalyzeResponse: _TypeAlias = AnalyzeResponse  # noqa: Y015
+
+@_typing.final
+class ComponentWires(_message.Message):
+    """Wires of one component in axis order; the first is the least significant bit of the amplitude index."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WIRES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def wires(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The wires."""
+
+    def __init__(
+        self,
+        *,
+        wires: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["wires", b"wires"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComponentWires: _TypeAlias = ComponentWires  # noqa: Y015
+
+@_typing.final
+class FactorRequest(_message.Message):
+    """Asks for the ideal state as a sum of products over components."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLER_FIELD_NUMBER: _builtins.int
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    CIRCUIT_FIELD_NUMBER: _builtins.int
+    FINAL_WIRES_FIELD_NUMBER: _builtins.int
+    COMPONENTS_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """Job."""
+    @_builtins.property
+    def caller(self) -> _caller_pb2.Caller:
+        """Who asks."""
+
+    @_builtins.property
+    def circuit(self) -> _circuit_pb2.Circuit:
+        """Normal form as submitted, with parameters bound."""
+
+    @_builtins.property
+    def final_wires(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Wire of each qubit at the end."""
+
+    @_builtins.property
+    def components(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComponentWires]:
+        """Components that live to the end. Qubits of none of them are taken as |0>."""
+
+    def __init__(
+        self,
+        *,
+        caller: _caller_pb2.Caller | None = ...,
+        job_id: _builtins.str = ...,
+        circuit: _circuit_pb2.Circuit | None = ...,
+        final_wires: _abc.Iterable[_builtins.int] | None = ...,
+        components: _abc.Iterable[Global___ComponentWires] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "circuit", b"circuit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "circuit", b"circuit", "components", b"components", "final_wires", b"final_wires", "job_id", b"job_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FactorRequest: _TypeAlias = FactorRequest  # noqa: Y015
+
+@_typing.final
+class FactorHeader(_message.Message):
+    """What the factors mean: ideal state = sum over terms of weight x product over components of the term's factor, plus a remainder."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WEIGHTS_FIELD_NUMBER: _builtins.int
+    REMAINDER_FIELD_NUMBER: _builtins.int
+    remainder: _builtins.float
+    """Norm of the remainder at most; 0 where it is rounding."""
+    @_builtins.property
+    def weights(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Weight of each term. One term when the ideal state is a product over the components, as it is when the plan is right."""
+
+    def __init__(
+        self,
+        *,
+        weights: _abc.Iterable[_builtins.float] | None = ...,
+        remainder: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["remainder", b"remainder", "weights", b"weights"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FactorHeader: _TypeAlias = FactorHeader  # noqa: Y015
+
+@_typing.final
+class FactorChunk(_message.Message):
+    """A piece of one component's factors[terms, 2^n] of complex128."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPONENT_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    component: _builtins.int
+    """Index into FactorRequest.components."""
+    offset: _builtins.int
+    """Offset in bytes."""
+    data: _builtins.bytes
+    """The bytes."""
+    def __init__(
+        self,
+        *,
+        component: _builtins.int = ...,
+        offset: _builtins.int = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["component", b"component", "data", b"data", "offset", b"offset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FactorChunk: _TypeAlias = FactorChunk  # noqa: Y015
+
+@_typing.final
+class FactorResponse(_message.Message):
+    """A piece of the answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    CHUNK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def header(self) -> Global___FactorHeader:
+        """First message."""
+
+    @_builtins.property
+    def chunk(self) -> Global___FactorChunk:
+        """Factors."""
+
+    def __init__(
+        self,
+        *,
+        header: Global___FactorHeader | None = ...,
+        chunk: Global___FactorChunk | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "header", b"header", "part", b"part"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "header", b"header", "part", b"part"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["header", "chunk"]  # noqa: Y015
+    _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
+
+Global___FactorResponse: _TypeAlias = FactorResponse  # noqa: Y015

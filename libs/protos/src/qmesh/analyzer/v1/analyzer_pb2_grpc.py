@@ -40,6 +40,11 @@ class AnalyzerServiceStub:
                 request_serializer=qmesh_dot_analyzer_dot_v1_dot_analyzer__pb2.AnalyzeRequest.SerializeToString,
                 response_deserializer=qmesh_dot_analyzer_dot_v1_dot_analyzer__pb2.AnalyzeResponse.FromString,
                 _registered_method=True)
+        self.Factor = channel.unary_stream(
+                '/qmesh.analyzer.v1.AnalyzerService/Factor',
+                request_serializer=qmesh_dot_analyzer_dot_v1_dot_analyzer__pb2.FactorRequest.SerializeToString,
+                response_deserializer=qmesh_dot_analyzer_dot_v1_dot_analyzer__pb2.FactorResponse.FromString,
+                _registered_method=True)
 
 
 class AnalyzerServiceServicer:
@@ -53,6 +58,13 @@ class AnalyzerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Factor(self, request, context):
+        """The ideal state before terminal measurements, computed from the submitted circuit, as factors over components.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AnalyzerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +72,11 @@ def add_AnalyzerServiceServicer_to_server(servicer, server):
                     servicer.Analyze,
                     request_deserializer=qmesh_dot_analyzer_dot_v1_dot_analyzer__pb2.AnalyzeRequest.FromString,
                     response_serializer=qmesh_dot_analyzer_dot_v1_dot_analyzer__pb2.AnalyzeResponse.SerializeToString,
+            ),
+            'Factor': grpc.unary_stream_rpc_method_handler(
+                    servicer.Factor,
+                    request_deserializer=qmesh_dot_analyzer_dot_v1_dot_analyzer__pb2.FactorRequest.FromString,
+                    response_serializer=qmesh_dot_analyzer_dot_v1_dot_analyzer__pb2.FactorResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +107,33 @@ class AnalyzerService:
             '/qmesh.analyzer.v1.AnalyzerService/Analyze',
             qmesh_dot_analyzer_dot_v1_dot_analyzer__pb2.AnalyzeRequest.SerializeToString,
             qmesh_dot_analyzer_dot_v1_dot_analyzer__pb2.AnalyzeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Factor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/qmesh.analyzer.v1.AnalyzerService/Factor',
+            qmesh_dot_analyzer_dot_v1_dot_analyzer__pb2.FactorRequest.SerializeToString,
+            qmesh_dot_analyzer_dot_v1_dot_analyzer__pb2.FactorResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -35,6 +35,8 @@ class AnalyzerServiceStub:
     def __new__(cls, channel: _aio.Channel) -> AnalyzerServiceAsyncStub: ...
     Analyze: _grpc.StreamUnaryMultiCallable[_analyzer_pb2.AnalyzeRequest, _analyzer_pb2.AnalyzeResponse]
     """Analyses one parameter set of one job."""
+    Factor: _grpc.UnaryStreamMultiCallable[_analyzer_pb2.FactorRequest, _analyzer_pb2.FactorResponse]
+    """The ideal state before terminal measurements, computed from the submitted circuit, as factors over components."""
 
 @_typing.type_check_only
 class AnalyzerServiceAsyncStub(AnalyzerServiceStub):
@@ -43,6 +45,8 @@ class AnalyzerServiceAsyncStub(AnalyzerServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Analyze: _aio.StreamUnaryMultiCallable[_analyzer_pb2.AnalyzeRequest, _analyzer_pb2.AnalyzeResponse]  # type: ignore[assignment]
     """Analyses one parameter set of one job."""
+    Factor: _aio.UnaryStreamMultiCallable[_analyzer_pb2.FactorRequest, _analyzer_pb2.FactorResponse]  # type: ignore[assignment]
+    """The ideal state before terminal measurements, computed from the submitted circuit, as factors over components."""
 
 class AnalyzerServiceServicer(metaclass=_abc_1.ABCMeta):
     """The analyzer."""
@@ -54,5 +58,13 @@ class AnalyzerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_analyzer_pb2.AnalyzeResponse, _abc.Awaitable[_analyzer_pb2.AnalyzeResponse]]:
         """Analyses one parameter set of one job."""
+
+    @_abc_1.abstractmethod
+    def Factor(
+        self,
+        request: _analyzer_pb2.FactorRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_analyzer_pb2.FactorResponse], _abc.AsyncIterator[_analyzer_pb2.FactorResponse]]:
+        """The ideal state before terminal measurements, computed from the submitted circuit, as factors over components."""
 
 def add_AnalyzerServiceServicer_to_server(servicer: AnalyzerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

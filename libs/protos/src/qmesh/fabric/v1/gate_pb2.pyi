@@ -437,10 +437,13 @@ class OutputComponent(_message.Message):
     COMPONENT_FIELD_NUMBER: _builtins.int
     POSITION_FIELD_NUMBER: _builtins.int
     WIRES_FIELD_NUMBER: _builtins.int
+    FINAL_FIELD_NUMBER: _builtins.int
     component: _builtins.int
     """Component by its number in the plan."""
     position: _builtins.int
     """Position in its chain."""
+    final: _builtins.bool
+    """No later block of the plan reads it."""
     @_builtins.property
     def wires(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Wires that it must cover, ascending."""
@@ -451,10 +454,11 @@ class OutputComponent(_message.Message):
         component: _builtins.int = ...,
         position: _builtins.int = ...,
         wires: _abc.Iterable[_builtins.int] | None = ...,
+        final: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["component", b"component", "position", b"position", "wires", b"wires"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["component", b"component", "final", b"final", "position", b"position", "wires", b"wires"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -493,6 +497,7 @@ class ExecuteRequest(_message.Message):
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     MAY_CONSUME_FIELD_NUMBER: _builtins.int
     NOISE_RECORDED_FIELD_NUMBER: _builtins.int
+    INLINE_BYTES_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     """uuid5 of job, parameter set, slice, plan, block and attempt group."""
     job_id: _builtins.str
@@ -529,6 +534,8 @@ class ExecuteRequest(_message.Message):
     """Inputs may be consumed when memory is short."""
     noise_recorded: _builtins.bool
     """The profile in `noise` is one that was recorded: errors are drawn with it and no other."""
+    inline_bytes: _builtins.int
+    """Final versions of at most so many bytes come with the answer; 0: none."""
     @_builtins.property
     def noise(self) -> Global___NoiseProfile:
         """Rates of the node that executes, or of the recorded one in a recovery; absent: noise off."""
@@ -595,10 +602,11 @@ class ExecuteRequest(_message.Message):
         traceparent: _builtins.str = ...,
         may_consume: _builtins.bool = ...,
         noise_recorded: _builtins.bool = ...,
+        inline_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["noise", b"noise", "shots", b"shots"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_id", b"block_id", "columns", b"columns", "deadline", b"deadline", "execution_id", b"execution_id", "executor", b"executor", "fence", b"fence", "fragments", b"fragments", "fresh_wires", b"fresh_wires", "inputs", b"inputs", "job_id", b"job_id", "keep_until", b"keep_until", "may_consume", b"may_consume", "min_fidelity", b"min_fidelity", "noise", b"noise", "noise_recorded", b"noise_recorded", "operations", b"operations", "outputs", b"outputs", "parameter_set", b"parameter_set", "plan_id", b"plan_id", "precision", b"precision", "recorded", b"recorded", "reservation_token", b"reservation_token", "seed", b"seed", "shots", b"shots", "slice", b"slice", "tenant_id", b"tenant_id", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_id", b"block_id", "columns", b"columns", "deadline", b"deadline", "execution_id", b"execution_id", "executor", b"executor", "fence", b"fence", "fragments", b"fragments", "fresh_wires", b"fresh_wires", "inline_bytes", b"inline_bytes", "inputs", b"inputs", "job_id", b"job_id", "keep_until", b"keep_until", "may_consume", b"may_consume", "min_fidelity", b"min_fidelity", "noise", b"noise", "noise_recorded", b"noise_recorded", "operations", b"operations", "outputs", b"outputs", "parameter_set", b"parameter_set", "plan_id", b"plan_id", "precision", b"precision", "recorded", b"recorded", "reservation_token", b"reservation_token", "seed", b"seed", "shots", b"shots", "slice", b"slice", "tenant_id", b"tenant_id", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -811,6 +819,40 @@ class ExecutionRecord(_message.Message):
 Global___ExecutionRecord: _TypeAlias = ExecutionRecord  # noqa: Y015
 
 @_typing.final
+class VersionBytes(_message.Message):
+    """Bytes of a final version, as a pull would give them; its digest is in the record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPONENT_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    ROWS_BYTES_FIELD_NUMBER: _builtins.int
+    component: _builtins.int
+    """Component by its number in the plan."""
+    position: _builtins.int
+    """Position in its chain."""
+    data: _builtins.bytes
+    """Rows, then row_of_shot."""
+    rows_bytes: _builtins.int
+    """How many of the bytes are rows."""
+    def __init__(
+        self,
+        *,
+        component: _builtins.int = ...,
+        position: _builtins.int = ...,
+        data: _builtins.bytes = ...,
+        rows_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["component", b"component", "data", b"data", "position", b"position", "rows_bytes", b"rows_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VersionBytes: _TypeAlias = VersionBytes  # noqa: Y015
+
+@_typing.final
 class ExecuteResponse(_message.Message):
     """Answer to Execute."""
 
@@ -819,22 +861,28 @@ class ExecuteResponse(_message.Message):
     RECORD_FIELD_NUMBER: _builtins.int
     SIGNATURE_FIELD_NUMBER: _builtins.int
     REPEATED_ANSWER_FIELD_NUMBER: _builtins.int
+    VERSIONS_FIELD_NUMBER: _builtins.int
     record: _builtins.bytes
     """Serialised ExecutionRecord."""
     signature: _builtins.bytes
     """Ed25519 signature of the node over "qmesh-execution-v1" NUL record."""
     repeated_answer: _builtins.bool
     """The answer came from the node's record of an earlier execution."""
+    @_builtins.property
+    def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___VersionBytes]:
+        """Small final versions, when the request asks for them."""
+
     def __init__(
         self,
         *,
         record: _builtins.bytes = ...,
         signature: _builtins.bytes = ...,
         repeated_answer: _builtins.bool = ...,
+        versions: _abc.Iterable[Global___VersionBytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["record", b"record", "repeated_answer", b"repeated_answer", "signature", b"signature"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["record", b"record", "repeated_answer", b"repeated_answer", "signature", b"signature", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

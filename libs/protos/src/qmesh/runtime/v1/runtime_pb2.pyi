@@ -195,6 +195,7 @@ class Job(_message.Message):
     MIN_FIDELITY_FIELD_NUMBER: _builtins.int
     TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
     CANCEL_REQUESTED_FIELD_NUMBER: _builtins.int
+    RESULT_BYTES_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """Id."""
     tenant_id: _builtins.str
@@ -212,7 +213,7 @@ class Job(_message.Message):
     noise: _builtins.bool
     """Noise is on."""
     result_json: _builtins.bytes
-    """Result document as JSON, by the detail asked for."""
+    """Result document as JSON, by the detail asked for; absent when it is above 1 MiB."""
     last_sequence: _builtins.int
     """Sequence of the last event."""
     metadata_json: _builtins.bytes
@@ -223,6 +224,8 @@ class Job(_message.Message):
     """Seconds until the job is given up."""
     cancel_requested: _builtins.bool
     """A cancel was asked for."""
+    result_bytes: _builtins.int
+    """Bytes of a result document that GetResult gives, when it is too large for this message; else 0."""
     @_builtins.property
     def plan_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Plans, oldest first."""
@@ -270,10 +273,11 @@ class Job(_message.Message):
         min_fidelity: _builtins.float = ...,
         timeout_seconds: _builtins.float = ...,
         cancel_requested: _builtins.bool = ...,
+        result_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "error", b"error", "latest_event_at", b"latest_event_at", "progress", b"progress", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_requested", b"cancel_requested", "circuit_preview", b"circuit_preview", "created_at", b"created_at", "error", b"error", "job_id", b"job_id", "last_sequence", b"last_sequence", "latest_event_at", b"latest_event_at", "metadata_json", b"metadata_json", "min_fidelity", b"min_fidelity", "noise", b"noise", "plan_ids", b"plan_ids", "progress", b"progress", "result_json", b"result_json", "seed", b"seed", "shots", b"shots", "status", b"status", "strategy", b"strategy", "tenant_id", b"tenant_id", "timeout_seconds", b"timeout_seconds", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_requested", b"cancel_requested", "circuit_preview", b"circuit_preview", "created_at", b"created_at", "error", b"error", "job_id", b"job_id", "last_sequence", b"last_sequence", "latest_event_at", b"latest_event_at", "metadata_json", b"metadata_json", "min_fidelity", b"min_fidelity", "noise", b"noise", "plan_ids", b"plan_ids", "progress", b"progress", "result_bytes", b"result_bytes", "result_json", b"result_json", "seed", b"seed", "shots", b"shots", "status", b"status", "strategy", b"strategy", "tenant_id", b"tenant_id", "timeout_seconds", b"timeout_seconds", "updated_at", b"updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -310,6 +314,60 @@ class GetJobRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetJobRequest: _TypeAlias = GetJobRequest  # noqa: Y015
+
+@_typing.final
+class GetResultRequest(_message.Message):
+    """Asks for a result document."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLER_FIELD_NUMBER: _builtins.int
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """Id."""
+    detail: Global___ResultDetail.ValueType
+    """Detail of the result."""
+    @_builtins.property
+    def caller(self) -> _caller_pb2.Caller:
+        """Who asks."""
+
+    def __init__(
+        self,
+        *,
+        caller: _caller_pb2.Caller | None = ...,
+        job_id: _builtins.str = ...,
+        detail: Global___ResultDetail.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "detail", b"detail", "job_id", b"job_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetResultRequest: _TypeAlias = GetResultRequest  # noqa: Y015
+
+@_typing.final
+class GetResultResponse(_message.Message):
+    """The next bytes of a result document."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PIECE_FIELD_NUMBER: _builtins.int
+    piece: _builtins.bytes
+    """At most 1 MiB."""
+    def __init__(
+        self,
+        *,
+        piece: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["piece", b"piece"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetResultResponse: _TypeAlias = GetResultResponse  # noqa: Y015
 
 @_typing.final
 class GetJobResponse(_message.Message):

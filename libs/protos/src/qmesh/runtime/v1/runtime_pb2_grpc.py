@@ -45,6 +45,11 @@ class JobServiceStub:
                 request_serializer=qmesh_dot_runtime_dot_v1_dot_runtime__pb2.GetJobRequest.SerializeToString,
                 response_deserializer=qmesh_dot_runtime_dot_v1_dot_runtime__pb2.GetJobResponse.FromString,
                 _registered_method=True)
+        self.GetResult = channel.unary_stream(
+                '/qmesh.runtime.v1.JobService/GetResult',
+                request_serializer=qmesh_dot_runtime_dot_v1_dot_runtime__pb2.GetResultRequest.SerializeToString,
+                response_deserializer=qmesh_dot_runtime_dot_v1_dot_runtime__pb2.GetResultResponse.FromString,
+                _registered_method=True)
         self.ListJobs = channel.unary_unary(
                 '/qmesh.runtime.v1.JobService/ListJobs',
                 request_serializer=qmesh_dot_runtime_dot_v1_dot_runtime__pb2.ListJobsRequest.SerializeToString,
@@ -80,6 +85,13 @@ class JobServiceServicer:
 
     def GetJob(self, request, context):
         """One job.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetResult(self, request, context):
+        """A result document of any size.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -125,6 +137,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.GetJob,
                     request_deserializer=qmesh_dot_runtime_dot_v1_dot_runtime__pb2.GetJobRequest.FromString,
                     response_serializer=qmesh_dot_runtime_dot_v1_dot_runtime__pb2.GetJobResponse.SerializeToString,
+            ),
+            'GetResult': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetResult,
+                    request_deserializer=qmesh_dot_runtime_dot_v1_dot_runtime__pb2.GetResultRequest.FromString,
+                    response_serializer=qmesh_dot_runtime_dot_v1_dot_runtime__pb2.GetResultResponse.SerializeToString,
             ),
             'ListJobs': grpc.unary_unary_rpc_method_handler(
                     servicer.ListJobs,
@@ -202,6 +219,33 @@ class JobService:
             '/qmesh.runtime.v1.JobService/GetJob',
             qmesh_dot_runtime_dot_v1_dot_runtime__pb2.GetJobRequest.SerializeToString,
             qmesh_dot_runtime_dot_v1_dot_runtime__pb2.GetJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetResult(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/qmesh.runtime.v1.JobService/GetResult',
+            qmesh_dot_runtime_dot_v1_dot_runtime__pb2.GetResultRequest.SerializeToString,
+            qmesh_dot_runtime_dot_v1_dot_runtime__pb2.GetResultResponse.FromString,
             options,
             channel_credentials,
             insecure,

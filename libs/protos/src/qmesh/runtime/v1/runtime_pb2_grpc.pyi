@@ -37,6 +37,8 @@ class JobServiceStub:
     """Makes a job durable."""
     GetJob: _grpc.UnaryUnaryMultiCallable[_runtime_pb2.GetJobRequest, _runtime_pb2.GetJobResponse]
     """One job."""
+    GetResult: _grpc.UnaryStreamMultiCallable[_runtime_pb2.GetResultRequest, _runtime_pb2.GetResultResponse]
+    """A result document of any size."""
     ListJobs: _grpc.UnaryUnaryMultiCallable[_runtime_pb2.ListJobsRequest, _runtime_pb2.ListJobsResponse]
     """Jobs of a tenant."""
     CancelJob: _grpc.UnaryUnaryMultiCallable[_runtime_pb2.CancelJobRequest, _runtime_pb2.CancelJobResponse]
@@ -55,6 +57,8 @@ class JobServiceAsyncStub(JobServiceStub):
     """Makes a job durable."""
     GetJob: _aio.UnaryUnaryMultiCallable[_runtime_pb2.GetJobRequest, _runtime_pb2.GetJobResponse]  # type: ignore[assignment]
     """One job."""
+    GetResult: _aio.UnaryStreamMultiCallable[_runtime_pb2.GetResultRequest, _runtime_pb2.GetResultResponse]  # type: ignore[assignment]
+    """A result document of any size."""
     ListJobs: _aio.UnaryUnaryMultiCallable[_runtime_pb2.ListJobsRequest, _runtime_pb2.ListJobsResponse]  # type: ignore[assignment]
     """Jobs of a tenant."""
     CancelJob: _aio.UnaryUnaryMultiCallable[_runtime_pb2.CancelJobRequest, _runtime_pb2.CancelJobResponse]  # type: ignore[assignment]
@@ -82,6 +86,14 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_runtime_pb2.GetJobResponse, _abc.Awaitable[_runtime_pb2.GetJobResponse]]:
         """One job."""
+
+    @_abc_1.abstractmethod
+    def GetResult(
+        self,
+        request: _runtime_pb2.GetResultRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_runtime_pb2.GetResultResponse], _abc.AsyncIterator[_runtime_pb2.GetResultResponse]]:
+        """A result document of any size."""
 
     @_abc_1.abstractmethod
     def ListJobs(
