@@ -1,5 +1,5 @@
-// Grover's search over two circuit qubits in two modules, each CZ teleported over a pair of their network qubits: 11 is read always, m are
-// fair coins. Reference: Main et al., Nature 638 (2025) 383; Eisert et al., PRA 62 (2000) 052317.
+// Grover's search over two circuit qubits in two modules, each CZ teleported over a pair of their network qubits: 11 is read
+// always, m are fair coins. Reference: Main et al., Nature 638 (2025) 383; Eisert et al., PRA 62 (2000) 052317.
 OPENQASM 3.0;
 include "stdgates.inc";
 qubit[2] circuit;

@@ -1,4 +1,4 @@
-"""Predictions for two ion modules: average gate fidelity of a CZ between them, and success of Grover's search, from component figures."""
+"""Predictions for two ion modules: fidelity of a CZ between them and success of Grover's search, by component figures."""
 
 from __future__ import annotations
 
@@ -33,8 +33,10 @@ HEAD = 'OPENQASM 3.0; include "stdgates.inc"; '
 REMOTE = "qubit[2] circuit; cz circuit[0], circuit[1];"
 """A CZ that the mesh carries over its link."""
 TELEPORTED = """qubit[2] circuit; qubit[2] network; bit[2] m;
-bell_pair network[0], network[1]; h network[0]; cz circuit[0], network[0]; h network[0]; m[0] = measure network[0];
-if (m[0]) { x network[1]; } cz network[1], circuit[1]; h network[1]; m[1] = measure network[1]; if (m[1]) { z circuit[0]; }"""
+bell_pair network[0], network[1]; h network[0]; cz circuit[0], network[0]; h network[0];
+m[0] = measure network[0]; if (m[0]) { x network[1]; }
+cz network[1], circuit[1]; h network[1];
+m[1] = measure network[1]; if (m[1]) { z circuit[0]; }"""
 """A CZ that the program teleports over a pair of its own."""
 _WEIGHTS = Weights(1000, 20_000, 50_000_000, 2000)
 _REFERENCES = (4, 5)
@@ -102,7 +104,7 @@ def success(text: str, topology: registry.Snapshot, *, shots: int, seed: int, wa
 
 
 def remote_cz(body: str, topology: registry.Snapshot, *, shots: int, seed: int) -> Prediction:
-    """Average gate fidelity (4 F_pro + 1) / 5 of a CZ between wires 0 and 1, F_pro from halves of Bell pairs (Horodecki 1999)."""
+    """Average gate fidelity (4 F_pro + 1) / 5 of a CZ of wires 0 and 1, F_pro by halves of Bell pairs (Horodecki 1999)."""
     form, plan = planned(HEAD + body, topology, shots)
     nodes = {node.node_id: node for node in topology.nodes}
     profile = noise_profile(topology.nodes[0])

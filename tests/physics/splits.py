@@ -110,7 +110,10 @@ class Pass:
         stabilizer: bool,
         noise: bool = False,
     ) -> None:
-        """Takes the plan and its topology; `stabilizer`: fresh wires begin as stabilizer states whatever it says; `noise`: of the nodes."""
+        """Takes the plan and its topology.
+
+        `stabilizer`: fresh wires begin as stabilizer states whatever it says. `noise`: with that of the nodes.
+        """
         profiles = {node.node_id: noise_profile(node) for node in topology.nodes}
         self._profiles: Mapping[str, gate.NoiseProfile] = profiles if noise else {}
         self._plan = plan

@@ -1,7 +1,7 @@
-"""The four codes of `syndrome_extraction` in Stim: circuits, lookup decoders and corrections written for it, sharing nothing with the product.
+"""The codes of `syndrome_extraction` in Stim: circuits, lookup and corrections of their own, nothing of the product.
 
-References: Gidney, Quantum 5 (2021) 497 (Stim); Vaidman, Goldenberg, Wiesner, PRA 54 (1996) R1745 ([[4,2,2]]); Steane, Proc. R. Soc. A 452
-(1996) 2551; Horsman et al., New J. Phys. 14 (2012) 123011 (rotated surface code).
+References: Gidney, Quantum 5 (2021) 497 (Stim); Vaidman, Goldenberg, Wiesner, PRA 54 (1996) R1745 ([[4,2,2]]);
+Steane, Proc. R. Soc. A 452 (1996) 2551; Horsman et al., New J. Phys. 14 (2012) 123011 (rotated surface code).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class StimCode:
         size: data qubits.
         x_checks: supports of the X checks, in the order in which they are measured.
         z_checks: of the Z checks, which follow.
-        logical: by basis the supports whose parities are the logical values of a measurement of all qubits in that basis.
+        logical: by basis the supports whose parities are the logical values when all qubits are measured in it.
         corrects: whether a syndrome is answered by a correction.
     """
 
@@ -67,7 +67,8 @@ class Sample:
     """What shots of a memory experiment showed.
 
     Attributes:
-        failed: shots whose logical value is wrong after the last decoding; of a code that only detects: of the shots without detection.
+        failed: shots whose logical value is wrong after the last decoding; of a code that only detects those without
+            detection.
         detected: shots in which a check fired; None for codes that correct.
         fired: shots whose last extraction had a syndrome.
     """
@@ -84,7 +85,7 @@ def parities(bits: Bits, supports: tuple[str, ...]) -> Bits:
 
 
 def lookup(size: int, checks: tuple[str, ...]) -> Bits:
-    """Lightest flips for each syndrome of checks of one kind, ties by the order of the supports; row s is syndrome s."""
+    """Lightest flips for each syndrome of checks of one kind, ties by the order of supports; row s is syndrome s."""
     table: dict[int, list[bool]] = {}
     for weight in range(size + 1):
         for support in combinations(range(size), weight):

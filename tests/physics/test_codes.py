@@ -1,4 +1,4 @@
-"""Logical error rates of the syndrome word against Stim, and detection by [[4,2,2]]: a seeded sample; `make soak` does it at full size."""
+"""Logical error rates of the syndrome word, and detection by [[4,2,2]], against Stim: a sample of `make soak`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _agree(found: list[Comparison]) -> None:
 
 @pytest.mark.parametrize(("code", "basis"), CODES)
 def test_logical_error_rates_are_those_of_stim(code: str, basis: str) -> None:
-    """From tableaux, at three rates: no fraction is off by 3 combined standard errors, and together they are not too far off."""
+    """From tableaux, at three rates: no fraction is off by 3 combined standard errors, nor all of them together."""
     found = []
     for number, error in enumerate((0.003, 0.01, 0.03)):
         memory = Memory(code, basis, error, rounds=number + 1)

@@ -11,7 +11,7 @@ _SHOTS = 20_000
 
 
 def test_every_preset_loads_and_plans_both_searches() -> None:
-    """Each file under examples/topologies is a topology; the search needs its two pairs where modules have one data qubit."""
+    """Each file under examples/topologies is a topology on which a search is spread and needs two pairs."""
     files = sorted(path.stem for path in TOPOLOGIES.glob("*.toml"))
     assert files == ["ion_link", "two_ion_modules", "two_ion_modules_open"]
     for name, file in (
@@ -50,7 +50,7 @@ def test_a_teleported_gate_has_the_errors_of_both_local_gates() -> None:
 
 
 def test_noise_makes_the_search_fail_sometimes() -> None:
-    """Without noise of gates and pairs 11 is read always; with it less often, and less with two local gates than with one."""
+    """Without noise 11 is read always; with it less often, and less with two local gates than with one."""
     perfect = snapshot("two_ion_modules", local=1.0)
     for link in perfect.links:
         link.pair_fidelity = 1.0

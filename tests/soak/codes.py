@@ -1,4 +1,4 @@
-"""Logical error rates of the syndrome word against Stim at several physical error rates, to 3 combined standard errors."""
+"""Logical error rates of the syndrome word against Stim at several physical rates, to 3 combined standard errors."""
 
 from __future__ import annotations
 

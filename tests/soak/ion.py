@@ -12,13 +12,14 @@ _SHOTS = 200_000
 _SEED = 20261130
 _LOCAL = {
     0.943: "94.3(3) %, gate between Ca+ and Sr+, Bruzewicz et al., npj Quantum Inf. 5 (2019) 102",
-    0.977: "97.7(7) %, transfer from Sr+ to Ca+ in a module of the group, Drmota et al., PRL 130 (2023) 090803; the preset's",
+    0.977: "97.7(7) %, transfer from Sr+ to Ca+ in a module of the group, Drmota et al., PRL 130 (2023) 090803 (preset)",
     0.998: "99.8(1) %, gate between Ca+ and Sr+, Hughes et al., PRL 125 (2020) 080504",
 }
 _PRESET = 0.977
-_SOURCES = """Component figures: pairs of 96.89(8) %, 9.7 a second (Main et al., Nature 638 (2025) 383); the local two-qubit gate as each row says. Figures
-of the experiment's own local gates, one-qubit gates, preparation, readout and mid-circuit readout were not at hand: the local gate is that of other work,
-the others are left perfect, so that predictions are too high. No figure is fitted. ± one standard error of the sampling."""
+_SOURCES = """Component figures: pairs of 96.89(8) %, 9.7 a second (Main et al., Nature 638 (2025) 383); the local two-qubit
+gate as each row says. Figures of the experiment's own local gates, one-qubit gates, preparation, readout and mid-circuit
+readout were not at hand: the local gate is that of other work, the others are left perfect, so that predictions are too high.
+No figure is fitted. ± one standard error of the sampling."""
 
 
 @dataclass(frozen=True, slots=True)

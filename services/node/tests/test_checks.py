@@ -118,7 +118,7 @@ def _ensemble(part: Part) -> Ensemble:
 def test_noisy_syndromes_are_those_of_an_explicit_ancilla(
     lab: ModuleType, size: int, *, stabilizer: bool
 ) -> None:
-    """Every Pauli expectation of the data, syndrome by syndrome, is that of the circuit with its ancilla, after two rounds."""
+    """Every Pauli expectation of the data, by syndrome, is that of the circuit with its ancilla, after two rounds."""
     prepare = "s q[0]; sx q[0]; cz q[0], q[1]; sx q[2]; " if stabilizer else "ry(0.7) q[0]; ry(1.9) q[2]; "
     operands = ", ".join(f"q[{q}]" for q in range(size))
     body = f"{prepare} cz q[1], q[2]; syndrome_extraction {operands}; syndrome_extraction {operands} -> c;"
@@ -150,7 +150,7 @@ def test_noisy_syndromes_are_those_of_an_explicit_ancilla(
 
 @pytest.mark.parametrize("stabilizer", [False, True])
 def test_a_reset_leaves_one_as_often_as_a_bit_is_read_wrong(lab: ModuleType, *, stabilizer: bool) -> None:
-    """Half of a Bell pair that is reset: |0> with 1 - e, |1> with e, and the other half is as it was (density matrix)."""
+    """Half of a Bell pair that is reset: |0> with 1 - e, |1> with e; the other half is as it was (density matrix)."""
     circuit = lab.parsed("bell_pair q[0], q[1]; reset q[0];", 2)
     run = lab.run_cuts(
         circuit,

@@ -39,7 +39,7 @@ def _process(average: float, qubits: int) -> float:
     ("size", "cx", "h", "checks"), [(1, 0, 0, 0), (3, 4, 0, 2), (4, 8, 2, 2), (7, 24, 6, 6), (9, 24, 8, 8)]
 )
 def test_an_extraction_is_its_gates_resets_and_reads(size: int, cx: int, h: int, checks: int) -> None:
-    """Process fidelities of all that one ancilla does: weights of the checks, two H for an X check, a reset and a read for each."""
+    """Process fidelities of all that one ancilla does: CX by weight, two H for an X check, a reset and a read."""
     services = {"syndrome_extraction": WORD, "cnot": CX, "hadamard": H}
     expected = math.prod([_process(CX, 2) ** cx, _process(H, 1) ** h, READ ** (2 * checks)])
     assert _predicted("syndrome_extraction q;", services, size) == pytest.approx(expected)

@@ -1,8 +1,8 @@
-"""What noise does to one check of a code: errors of its gates, of its ancilla and of its reading, carried to the end of its circuit.
+"""What noise does to one check of a code: errors of its gates, its ancilla and its reading, carried to its end.
 
-The circuit is: reset the ancilla; for an X check H; a CX for each operand of the check, ascending, from the ancilla (X check) or to it
-(Z check); for an X check H again; read. Errors are Paulis and the circuit is Clifford, so that they act on the data after the projection,
-and flip the outcome. Reference: Gottesman, "The Heisenberg representation of quantum computers", 1998.
+The circuit is: reset the ancilla; for an X check H; a CX for each operand of the check, ascending, from the ancilla (X check)
+or to it (Z check); for an X check H again; read. Errors are Paulis and the circuit is Clifford, so that they act on the data
+after the projection, and flip the outcome. Reference: Gottesman, "The Heisenberg representation of quantum computers", 1998.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ def process_fidelity(average: float, operands: int) -> float:
 
 
 def operation_fidelity(site: Site, operation: Operation) -> float:
-    """Predicted process fidelity of one operation at a site; for reads, and resets, which read, the fraction of bits read right."""
+    """Predicted process fidelity of one operation at a site; of reads, and resets, which read, the bits read right."""
     if operation.kind in {Kind.MEASURE, Kind.RESET}:
         return site.readout_fidelity
     if operation.kind in {Kind.DISTILLATION, Kind.BARRIER, Kind.DELAY}:
@@ -30,7 +30,7 @@ def _gate_fidelity(site: Site, service_type: str, operands: int, instead: str = 
 
 
 def _extraction_fidelity(site: Site, operands: int) -> float:
-    """All gates, resets and reads of one syndrome extraction; gates without a figure have that of the word, as at the node."""
+    """All gates, resets and reads of one extraction; gates without a figure have that of the word, as at the node."""
     code = SYNDROME_CODES[operands]
     cx = _gate_fidelity(site, "cnot", 2, "syndrome_extraction")
     h = _gate_fidelity(site, "hadamard", 1, "syndrome_extraction")
