@@ -118,7 +118,7 @@ def unitary_of(operation: circuit.Operation) -> Unitary:
     Raises:
         AnalysisError: unknown gate, unbound parameters, or other operands than the gate has.
     """
-    if any(parameter.WhichOneof("kind") == "expression" for parameter in operation.parameters):
+    if operation.parameters and any(p.WhichOneof("kind") == "expression" for p in operation.parameters):
         raise AnalysisError("INVALID_ARGUMENT", f"a parameter of gate {operation.name!r} is not bound")
     matrix = unitary(operation.name, tuple(parameter.value for parameter in operation.parameters))
     if len(matrix) != 1 << len(operation.qubits) or len(set(operation.qubits)) != len(operation.qubits):

@@ -23,18 +23,9 @@ def apply(states: States, matrix: Matrix, qubits: Sequence[int]) -> None:
 
     Rows of the matrix that are rows of the identity cost nothing, so a controlled gate touches only what it changes.
     """
-    shape, axes, above = [len(states)], {}, width(states)
-    for qubit in sorted(qubits, reverse=True):  # as few axes as there can be: each costs time
-        shape += [1 << above - qubit - 1, 2]
-        axes[qubit] = len(shape) - 1
-        above = qubit
-    tensor = states.reshape([*shape, 1 << above])
-    views = []
-    for pattern in range(1 << len(qubits)):
-        index: list[slice | int] = [slice(None)] * tensor.ndim
-        for place, qubit in enumerate(qubits):
-            index[axes[qubit]] = pattern >> place & 1
-        views.append(tensor[tuple(index)])
+    shape, indices = _slices(width(states), tuple(qubits))
+    tensor = states.reshape(-1, *shape)
+    views = [tensor[index] for index in indices]
     fresh = {}
     for row, terms in _terms(matrix.tobytes(), len(views)):
         (column, weight), *rest = terms
@@ -44,6 +35,24 @@ def apply(states: States, matrix: Matrix, qubits: Sequence[int]) -> None:
         fresh[row] = total
     for row, total in fresh.items():
         views[row][...] = total
+
+
+@lru_cache(maxsize=4096)
+def _slices(above: int, qubits: tuple[int, ...]) -> tuple[list[int], list[tuple[slice | int, ...]]]:
+    """Shape of a row of `above` qubits in which the operands have axes of their own, and where each of their patterns is."""
+    shape, axes = list[int](), dict[int, int]()
+    for qubit in sorted(qubits, reverse=True):  # as few axes as there can be: each costs time
+        shape += [1 << above - qubit - 1, 2]
+        axes[qubit] = len(shape)  # after the axis of the rows
+        above = qubit
+    shape.append(1 << above)
+    indices = []
+    for pattern in range(1 << len(qubits)):
+        index: list[slice | int] = [slice(None)] * (len(shape) + 1)
+        for place, qubit in enumerate(qubits):
+            index[axes[qubit]] = pattern >> place & 1
+        indices.append(tuple(index))
+    return shape, indices
 
 
 @lru_cache(maxsize=1024)

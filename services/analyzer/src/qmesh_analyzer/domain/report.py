@@ -46,7 +46,8 @@ _OF_IDEAL = (
 
 
 def _pairs(values: NDArray[np.complex128]) -> list[list[float]]:
-    pairs: list[list[float]] = np.stack([values.real, values.imag], axis=-1).tolist()
+    reals = np.ascontiguousarray(values).view(np.float64)
+    pairs: list[list[float]] = reals.reshape(*values.shape, 2).tolist()
     return pairs
 
 
