@@ -249,6 +249,19 @@ def test_workers_are_limited(running: Running) -> None:
         assert worker.rlimit(psutil.RLIMIT_NOFILE) == (64, 64)
 
 
+async def _is_seen(started: Running, call: asyncio.Future[Any]) -> bool:
+    """Whether a worker was seen at work before the analysis ended."""
+    workers = started.workers()
+    try:
+        while not any(worker.cpu_percent() for worker in workers):
+            await asyncio.wait([call], timeout=0.02)
+            if call.done():
+                return False
+    except psutil.NoSuchProcess:
+        return False
+    return not call.done()
+
+
 async def test_sigterm_drains_and_leaves_no_process(tmp_path: Path, lab: ModuleType) -> None:
     """SIGTERM lets the analysis in progress end, exits with 0, and no worker outlives the front."""
     started = _launch(tmp_path)
@@ -256,13 +269,11 @@ async def test_sigterm_drains_and_leaves_no_process(tmp_path: Path, lab: ModuleT
         await _serving(started.address)
         ready = json.loads((tmp_path / "ready").read_text())
         assert ready["ports"]["grpc"] == started.address
-        family = psutil.Process(started.process.pid).children(recursive=True)
         wide = lab.request('OPENQASM 3.0;\ninclude "stdgates.inc";\nqubit[20] q;\nh q;')
-        call = asyncio.ensure_future(_analyze(started.address, wide))
-        workers = started.workers()
-        async with asyncio.timeout(10):
-            while not any(worker.cpu_percent() for worker in workers):
-                await asyncio.wait([call], timeout=0.02)
+        async with asyncio.timeout(60):
+            while not await _is_seen(started, call := asyncio.ensure_future(_analyze(started.address, wide))):
+                await call  # it ended before a look at it
+        family = psutil.Process(started.process.pid).children(recursive=True)
         for process in [psutil.Process(started.process.pid), *family]:  # as to a whole group
             process.terminate()
         response = await call

@@ -217,6 +217,14 @@ async def test_what_the_analyzer_cannot_factor_is_a_reason() -> None:
     assert (len(case.analyzer.asked), case.nodes.compared) == (1, [])
 
 
+async def test_a_pass_without_all_its_versions_is_not_compared() -> None:
+    """What is missing would be taken as |0>, and show as infidelity."""
+    case, run = _Case(limit=0), run_of(0, 4, 5)
+    del run.refs[1, 0]
+    assert (await case.analyze(run)).rows_missing_reason.endswith("a final version is not known")
+    assert case.analyzer.asked == []
+
+
 async def test_an_analyzer_that_is_away_is_asked_again() -> None:
     """Three times, then it is a reason; the analysis itself is asked for all the same."""
     case = _Case(ServiceError("UNAVAILABLE", "away"), limit=0)

@@ -17,7 +17,7 @@ from qmesh.planner.v1 import plan_pb2 as planning
 from qmesh_kit.errors import ServiceError
 from qmesh_runtime.domain.claim import Claim
 from qmesh_runtime.domain.overlap import Factors, HolderOverlaps, Spread, spread_of
-from qmesh_runtime.domain.requests import RunState, final_refs
+from qmesh_runtime.domain.requests import RunState, final_refs, last_versions
 from qmesh_runtime.ports import Analyzer, CallTimeoutError, Nodes, PeerGoneError
 
 log = structlog.get_logger()
@@ -62,6 +62,8 @@ class Comparisons:
         if _AMPLITUDE << form.num_qubits > _IDEAL_BYTES:
             raise NotComparedError(f"the ideal state exceeds {_IDEAL_BYTES >> 20} MiB")
         finals = final_refs(plan, run.refs)
+        if len(finals) < len(last_versions(plan)):  # its qubits would count as |0>
+            raise NotComparedError("a final version is not known")
         async with self._turns:
             begun = time.perf_counter()
             factors = await self._factors(claim, form, plan, run.key.parameter_set, finals)
