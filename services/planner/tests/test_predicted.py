@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
 from qmesh.planner.v1 import planner_pb2 as planner
 from qmesh.registry.v1 import registry_pb2 as registry
 from qmesh_model import wire
+from qmesh_model.errors import MeshError
 from qmesh_model.parser import parse
 from qmesh_planner.domain.plan import make_plan
 from qmesh_planner.domain.weights import Weights
@@ -16,7 +18,7 @@ from qmesh_planner.domain.weights import Weights
 CX, H, READ, WORD = 0.99, 0.999, 0.98, 0.9
 
 
-def _predicted(body: str, services: dict[str, float], size: int) -> float:
+def _predicted(body: str, services: dict[str, float], size: int, **more: Any) -> float:
     snapshot = registry.Snapshot(snapshot_id="s")
     node = snapshot.nodes.add(node_id="n", state_transfer=True, executors=["ensemble"], readout_fidelity=READ)
     node.capacity.data_qubits, node.capacity.state_bytes = size + 1, 1 << 30
@@ -24,7 +26,7 @@ def _predicted(body: str, services: dict[str, float], size: int) -> float:
         node.services.add(service_type=service, fidelity=fidelity, qubit_min=1, qubit_max=9, availability=1)
     text = f'OPENQASM 3.0; include "stdgates.inc"; qubit[{size}] q; {body}'
     request = planner.CompileRequest(
-        circuit=wire.to_proto(parse(text)), topology=snapshot, shots=100, noise=True
+        circuit=wire.to_proto(parse(text)), topology=snapshot, shots=100, **({"noise": True} | more)
     )
     plan = make_plan(request, Weights(1000, 20_000, 50_000_000, 2000))
     return float(plan.predicted_fidelity)
@@ -45,6 +47,20 @@ def test_an_extraction_is_its_gates_resets_and_reads(size: int, cx: int, h: int,
     assert _predicted("syndrome_extraction q;", services, size) == pytest.approx(expected)
     alone = math.prod([_process(WORD, 2) ** cx, _process(WORD, 1) ** h, READ ** (2 * checks)])
     assert _predicted("syndrome_extraction q;", {"syndrome_extraction": WORD}, size) == pytest.approx(alone)
+
+
+def test_a_code_that_a_node_cannot_keep_good_enough_is_not_planned_there() -> None:
+    """The node's own figure of the word is not enough; without noise, and for a smaller code, it is planned."""
+    services = {"syndrome_extraction": 0.99, "cnot": CX, "hadamard": 0.999}
+    average = (8 * _predicted("syndrome_extraction q;", services, 3) + 1) / 9
+    assert 0.8 < average < 0.95
+    assert _predicted("syndrome_extraction q;", services, 3, min_fidelity=average - 1e-9) < 1
+    with pytest.raises(MeshError) as refused:
+        _predicted("syndrome_extraction q;", services, 3, min_fidelity=average + 1e-9)
+    assert refused.value.code == "NO_CAPABLE_NODE"
+    assert f"at a fidelity of {average:g} or more" in str(refused.value)
+    assert _predicted("syndrome_extraction q;", services, 3, min_fidelity=0.95, noise=False) == 1.0
+    assert _predicted("syndrome_extraction q;", services, 1, min_fidelity=0.95) == 1.0
 
 
 def test_a_reset_is_a_read() -> None:

@@ -151,11 +151,14 @@ class Walk:
             sites = [s for s in sites if s.number == self.only]
         if sites:
             return sites
+        least = self.topology.min_fidelity
+        at = f" at a fidelity of {least:g} or more" if least else ""
         if not offering:
-            raise InfeasibleError(service, f"no live node offers the service {service!r}")
+            raise InfeasibleError(service, f"no live node offers the service {service!r}{at}")
         raise InfeasibleError(
             service,
-            f"no live node offers the service {service!r} for {task.operands} qubits and {', '.join(sorted(task.gates))}",
+            f"no live node offers the service {service!r} for {task.operands} qubits and "
+            f"{', '.join(sorted(task.gates))}{at}",
         )
 
     # -- one qubit: at its home ------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from qmesh_planner.domain.candidates import Candidates, Scored
 from qmesh_planner.domain.ebits import struck_by
 from qmesh_planner.domain.errors import no_capable_node
 from qmesh_planner.domain.executors import stabilizer_components
-from qmesh_planner.domain.noise import operation_fidelity
+from qmesh_planner.domain.noise import good_enough, operation_fidelity
 from qmesh_planner.domain.placement import Walk
 from qmesh_planner.domain.schedule import Schedule, schedule_of
 from qmesh_planner.domain.search import Search
@@ -62,6 +62,8 @@ def make_plan(request: planner.CompileRequest, weights: Weights) -> pb.Plan:
     topology = topology_of(
         request.topology.nodes, request.topology.links, excluded=excluded, min_fidelity=request.min_fidelity
     )
+    if request.noise and request.min_fidelity:
+        topology = good_enough(topology, request.min_fidelity)
     walk = _placed(request.strategy, work, topology, weights)
     single = request.precision == state.PRECISION_SINGLE
     demand = Demand(request.shots, request.noise, 8 if single else 16)

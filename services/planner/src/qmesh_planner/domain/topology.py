@@ -66,11 +66,13 @@ class Topology:
         sites: usable nodes, sorted by id; a site's number is its place here.
         channels: links by the numbers of both ends, lesser first.
         ruled_out: how many nodes are not among the sites, by reason.
+        min_fidelity: least fidelity of a service that was taken in.
     """
 
     sites: tuple[Site, ...]
     channels: dict[tuple[int, int], Channel]
     ruled_out: dict[str, int] = field(default_factory=dict)
+    min_fidelity: float = 0.0
 
     def channel(self, a: int, b: int) -> Channel | None:
         """The link between two sites."""
@@ -111,7 +113,7 @@ def topology_of(
         if link.node_a in number and link.node_b in number and link.pair_rate_hz > 0:
             ends = sorted((number[link.node_a], number[link.node_b]))
             channels[ends[0], ends[1]] = Channel(link.pair_fidelity, link.pair_rate_hz, link.rtt_us)
-    return Topology(tuple(sites), channels, dict(ruled_out))
+    return Topology(tuple(sites), channels, dict(ruled_out), min_fidelity)
 
 
 def _site(number: int, node: registry.Node, min_fidelity: float) -> Site:
