@@ -33,6 +33,6 @@ def state_of(connection: HTTPConnection) -> GatewayState:
     return state
 
 
-def caller_of(request: Request) -> caller.Caller:
-    """The authenticated caller (a dependency of every route that needs one)."""
+async def caller_of(request: Request) -> caller.Caller:
+    """The authenticated caller (a dependency of every route that needs one; one that is no coroutine costs a thread)."""
     return state_of(request).authenticator.caller(request)

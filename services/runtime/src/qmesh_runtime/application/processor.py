@@ -169,7 +169,7 @@ class JobProcessor:
             events.JOB_EVENT_TYPE_RESERVED,
             detail={"reservations": {item.line.node_id: item.reservation_id for item in made}},
         )
-        await self._services.store.write(change)
+        self._recorder.write(change)  # an owner that finds RESERVING takes the reservations over all the same
         return compiled
 
     def _planned(self, change: Change, compiled: Compiled) -> None:
