@@ -191,7 +191,7 @@ class JobProcessor:
 
     async def _compile(self, generation: int, parent: str, excluded: set[str]) -> Compiled:
         """A new plan; nodes that are missing now may be joining again, so that is asked for a while."""
-        begun, pause = time.time(), _REJOIN_SECONDS / 16
+        until, pause = time.time() + _REJOIN_SECONDS, _REJOIN_SECONDS / 16
         while True:
             wanted = self._wanted(generation, parent, excluded)
             try:
@@ -202,10 +202,10 @@ class JobProcessor:
                     self._services.policy,
                 )
             except ServiceError as error:
-                if error.code != "NO_CAPABLE_NODE" or time.time() - begun > _REJOIN_SECONDS:
+                if error.code != "NO_CAPABLE_NODE" or time.time() >= until:
                     raise
                 log.info("waiting for nodes", job_id=self._claim.job_id, reason=error.message)
-            await asyncio.sleep(pause)
+            await asyncio.sleep(min(pause, max(0.0, until - time.time())))
             pause *= 2
             excluded = set()  # the snapshot holds only nodes that live; one that failed may be back
 
