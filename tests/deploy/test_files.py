@@ -185,11 +185,11 @@ def test_ci_runs_the_cluster_last(tmp_path: Path) -> None:
 
 def _ci(tmp_path: Path, environment: dict[str, str]) -> list[str]:
     """Lines of `.ci/run` in a copy of the scripts, with a `make` that only says what it is asked for."""
-    for name in (".ci/run", "tools/prerequisites"):
+    for name in (".ci/run", "tools/prerequisites", "tools/helm"):
         copy = tmp_path / name
-        copy.parent.mkdir()
+        copy.parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, copy)
-    for tool, does in (("make", 'echo "made $1"'), ("npm", "exit 0"), ("gcc", "exit 0")):
+    for tool, does in (("make", 'echo "made $1"'), ("npm", "exit 0"), ("gcc", "exit 0"), ("helm", "exit 0")):
         program = tmp_path / tool
         program.write_text(f"#!/bin/bash\n{does}\n")
         program.chmod(0o755)
