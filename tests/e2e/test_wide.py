@@ -27,7 +27,9 @@ def _done(mesh: LocalMesh, text: str, **options: Any) -> dict[str, Any]:
         job: dict[str, Any] = client.wait(client.submit(text, **options)["job_id"], timeout=120)
         plan = client.plan(job["plan_id"])
     assert job["status"] == "COMPLETED", job["error"]
-    return job | {"nodes": {home["node_id"] for home in plan["homes"]}}
+    ran = {fragment["executor"] for fragment in job["result"]["fragment_results"]}
+    assert ran <= {block["executor"] for block in plan["blocks"]}
+    return job | {"nodes": {home["node_id"] for home in plan["homes"]}, "executors": ran}
 
 
 @pytest.mark.parametrize("noise", [False, True])
@@ -39,6 +41,7 @@ def test_ghz_of_a_hundred_qubits(wide: LocalMesh, noise: bool) -> None:
     )
     job = _done(wide, text, shots=1024, seed=4, noise=noise)
     assert len(job["nodes"]) == 5
+    assert job["executors"] == {"stabilizer"}
     result = job["result"]["quantum_result"]
     assert (result["ideal_method"], result["method"]) == ("stabilizer", "stabilizer")
     fidelity = result["fidelity"]["fidelity_to_target_state"]

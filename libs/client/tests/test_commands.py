@@ -35,12 +35,13 @@ def seed(stub: Any, document: Any, event: Any) -> Any:
 
 def test_submit_waits_and_shows_the_result(qmesh: Command, stub: Any, seed: Any, circuit: str) -> None:
     """The circuit and the options are sent; progress goes to stderr, the result to stdout."""
-    options = ("--shots", "100", "--seed", "3", "--noise", "--idempotency-key", "k")
+    options = ("--shots", "100", "--seed", "3", "--noise", "--precision", "single", "--idempotency-key", "k")
     code, out, err = qmesh("submit", circuit, *options)
     assert code == 0
     body = json.loads(stub.asked[0].body)
     assert body["circuit"] == BELL
     assert (body["shots"], body["seed"], body["noise"], body["strategy"]) == (100, 3, True, "cost")
+    assert body["precision"] == "single"
     assert stub.asked[0].headers["idempotency-key"] == "k"
     assert out.startswith("COMPLETED")
     assert "EXECUTING" in err

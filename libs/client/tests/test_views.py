@@ -44,6 +44,17 @@ def test_seed_result_says_what_the_seed_promises(show: Show) -> None:
     assert any("syndrome_extraction q0 bob 1 1.0000 exact" in line for line in lines)
 
 
+def test_how_fidelity_was_measured_and_single_precision_are_said(show: Show) -> None:
+    """The method stands behind the fidelity; double precision, which is the rule, is not worth a word."""
+
+    def halve(found: dict[str, Any]) -> None:
+        found["precision"] = "single"
+
+    assert "to the target state 1 (method: rows)" in " ".join(show("seed", 140).split())
+    assert "single precision" in show("seed", 140, halve)
+    assert "precision" not in show("seed", 140)
+
+
 def test_many_fragments_are_shown_by_block_and_node(show: Show) -> None:
     """A hundred fragments become a row a block and a row a node, with the e-bits of each link by name."""
     text = show("clifford_noisy", 140)

@@ -79,6 +79,7 @@ class Jobs(runtime_stubs.JobServiceServicer):
             shots=request.shots,
             seed=request.seed,
             strategy=request.strategy,
+            precision=request.precision,
             metadata_json=request.metadata_json,
         )
         self.jobs[job.job_id] = job

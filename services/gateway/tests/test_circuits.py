@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from qmesh.fabric.v1 import state_pb2 as state
 from qmesh_kit.errors import ServiceError
 from qmesh_model.budgets import Budgets
 from qmesh_model.circuit import Circuit
@@ -14,7 +15,7 @@ from qmesh_model.parser import parse
 async def test_submit_answers_202_with_location_and_hands_the_normal_form_over(gateway: Any) -> None:
     """A circuit that parses becomes one Submit call with its text, normal form, options and body digest."""
     answer = await gateway.submit(
-        shots=100, seed=2**64 - 1, min_fidelity=0.5, noise=True, metadata={"a": [1]}
+        shots=100, seed=2**64 - 1, min_fidelity=0.5, noise=True, precision="single", metadata={"a": [1]}
     )
     assert answer.status_code == 202
     document = answer.json()
@@ -23,6 +24,7 @@ async def test_submit_answers_202_with_location_and_hands_the_normal_form_over(g
     assert document["metadata"] == {"a": [1]}
     (request,) = gateway.jobs.submitted
     assert (request.shots, request.seed, request.min_fidelity, request.noise) == (100, 2**64 - 1, 0.5, True)
+    assert (request.precision, document["precision"]) == (state.PRECISION_SINGLE, "single")
     assert request.circuit.num_qubits == 2
     assert len(request.body_digest) == 32
     assert request.caller.tenant_id == "default"
@@ -32,6 +34,14 @@ async def test_absent_seed_is_left_to_the_runtime(gateway: Any) -> None:
     """Without a seed in the body the request has none, so that the runtime draws and records it."""
     await gateway.submit()
     assert not gateway.jobs.submitted[0].HasField("seed")
+    assert gateway.jobs.submitted[0].precision == state.PRECISION_DOUBLE
+
+
+async def test_seed_of_more_than_64_bits_is_refused_by_its_range(gateway: Any) -> None:
+    """What no seed can be is said to be out of range, not to be no integer."""
+    answer = await gateway.submit(seed=2**64)
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "seed")
+    assert str(2**64 - 1) in answer.json()["detail"]
 
 
 async def test_bad_circuit_is_422_with_line_column_code_and_hint(gateway: Any) -> None:

@@ -84,6 +84,20 @@ async def test_services_are_filtered(gateway: Any) -> None:
     assert (await gateway.http.get("/services?min_fidelity=nan")).status_code == 422
 
 
+@pytest.mark.parametrize(
+    ("query", "hint"),
+    [("service_type=hadamar", "'hadamard'"), ("availability=gone", "available, busy, draining")],
+)
+async def test_filters_that_nothing_can_pass_are_refused(gateway: Any, query: str, hint: str) -> None:
+    """A mistyped word is told from an empty answer."""
+    answer = await gateway.http.get(f"/services?{query}")
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (
+        422,
+        f"query.{query.partition('=')[0]}",
+    )
+    assert hint in answer.json()["detail"]
+
+
 async def test_topology_has_measured_links(gateway: Any) -> None:
     """Links come from the registry, with totals over the peers."""
     document = (await gateway.http.get("/discovery/topology")).json()

@@ -7,11 +7,13 @@ import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
 from qmesh.events.v1 import events_pb2 as events
+from qmesh.fabric.v1 import state_pb2 as state
 from qmesh.runtime.v1 import runtime_pb2 as runtime
 from qmesh_kit.errors import ServiceError
 from qmesh_kit.servers import PostgresServer
@@ -64,7 +66,7 @@ async def store(pool: AsyncConnectionPool) -> AsyncIterator[Replica]:
     running.cancel()
 
 
-def new_job(key: str | None = None, body: bytes = b"body") -> NewJob:
+def new_job(key: str | None = None, body: bytes = b"body", **more: Any) -> NewJob:
     """A job as a client submits it."""
     job_id = str(uuid.uuid4())
     event = events.JobEvent(
@@ -75,7 +77,7 @@ def new_job(key: str | None = None, body: bytes = b"body") -> NewJob:
         status=events.JOB_STATUS_QUEUED,
         at=now_message(),
     )
-    request = runtime.SubmitRequest(shots=8, seed=2**64 - 1)
+    request = runtime.SubmitRequest(shots=8, seed=2**64 - 1, **more)
     return NewJob(job_id, "t", "me", request.SerializeToString(), "qreg", 8, 0, 60.0, key, body, event)
 
 
@@ -106,12 +108,20 @@ async def test_submit_makes_job_event_and_doorbell(store: Replica) -> None:
     """One submit is a job with its seed of 64 bits, its first event and its doorbell row."""
     job, existing = await store.submit(new_job())
     assert (job.status, job.seed, existing) == (events.JOB_STATUS_QUEUED, 2**64 - 1, False)
+    assert job.precision == state.PRECISION_DOUBLE
     history, final = await store.history("t", job.job_id, 0)
     assert ([event.sequence for event in history], final) == ([1], False)
     ((number, subject, payload),) = await store.drain_outbox(10)
     assert (subject, events.JobWake.FromString(payload).job_id) == ("qmesh.jobs.wake", job.job_id)
     await store.outbox_done([number])
     assert await store.drain_outbox(10) == []
+
+
+async def test_precision_is_recorded(store: Replica) -> None:
+    """A job of single precision says so for as long as it is known."""
+    job, _ = await store.submit(new_job(precision=state.PRECISION_SINGLE))
+    known = await store.get("t", job.job_id, runtime.RESULT_DETAIL_UNSPECIFIED)
+    assert (job.precision, known.precision) == (state.PRECISION_SINGLE, state.PRECISION_SINGLE)
 
 
 async def test_no_bell_rings_for_a_claimed_job(store: Replica) -> None:

@@ -33,6 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 Strategy = Literal["cost", "ebit", "centralized"]
+Precision = Literal["double", "single"]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 JobId = Annotated[str, typer.Argument(metavar="ID", help="Job id.")]
 _PANEL = "Mesh"
@@ -133,6 +134,7 @@ def submit(
     ] = None,
     *,
     noise: Annotated[bool, typer.Option("--noise/--ideal", help="Physics of the nodes on or off.")] = False,
+    precision: Annotated[Precision, typer.Option(help="Of amplitudes on the nodes.")] = "double",
     watch: Annotated[bool, typer.Option(help="Wait for the end, with live progress.")] = True,
     as_json: AsJson = False,
 ) -> None:
@@ -149,6 +151,7 @@ def submit(
                 strategy=strategy,
                 min_fidelity=min_fidelity,
                 noise=noise,
+                precision=precision,
                 timeout_s=timeout,
                 idempotency_key=idempotency_key,
             )

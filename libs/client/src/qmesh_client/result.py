@@ -58,6 +58,7 @@ def _head(console: Console, document: Mapping[str, Any], name: str) -> None:
         f"seed {document['seed']}",
         f"strategy {document['strategy']}",
         f"noise {'on' if document['noise'] else 'off'}",
+        "single precision" if document.get("precision") == "single" else "",
         f"replanned {plural(len(document['plans']) - 1, 'time')}" if len(document["plans"]) > 1 else "",
     ]
     console.print(Text(" · ".join(part for part in parts if part), style="dim"))
@@ -153,7 +154,8 @@ def _fidelity(insight: Mapping[str, Any]) -> list[str]:
     found = []
     if fidelity.get("fidelity_to_target_state") is not None:
         stderr = f" ± {number(fidelity['stderr'])}" if fidelity["stderr"] else ""
-        found.append(f"to the target state {number(fidelity['fidelity_to_target_state'])}{stderr}")
+        method = f" (method: {insight['method']})" if insight.get("method") else ""
+        found.append(f"to the target state {number(fidelity['fidelity_to_target_state'])}{stderr}{method}")
     elif insight.get("conditional_fidelity"):
         found.append(
             f"to the ideal of each shot's outcomes {number(insight['conditional_fidelity']['value'])}"

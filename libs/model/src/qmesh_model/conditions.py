@@ -1,4 +1,4 @@
-"""Building and evaluating the conditions of the normal form (execution.md section 4)."""
+"""Building and evaluating the conditions of the normal form ("Bits" in docs/execution-model.md)."""
 
 from __future__ import annotations
 

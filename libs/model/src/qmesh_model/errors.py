@@ -17,7 +17,7 @@ class ErrorCode:
     Attributes:
         grpc: name of the gRPC status.
         http: HTTP status.
-        exit_code: exit code of the command line (cli.md).
+        exit_code: exit code of the command line (libs/client/README.md).
         retryable: whether the same request can succeed later or elsewhere.
         title: short text for people.
     """

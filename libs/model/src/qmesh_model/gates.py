@@ -1,7 +1,7 @@
 """The gate catalogue: names, arities, service types, matrices and algebraic facts.
 
-Responsible for every unitary name of `qelib1.inc`, `stdgates.inc` and the service words of physics.md
-section 3; the syntax of words that are no gates is the parser's.
+Responsible for every unitary name of `qelib1.inc`, `stdgates.inc` and the service words (docs/formats/openqasm.md,
+"Service words"); the syntax of words that are no gates is the parser's.
 """
 
 from __future__ import annotations
@@ -258,7 +258,7 @@ def is_clifford(name: str, params: tuple[float, ...] = ()) -> bool:
 
 @lru_cache(maxsize=8192)
 def splits_segment(name: str, params: tuple[float, ...] = ()) -> bool:
-    """Whether a one-qubit gate is neither diagonal nor anti-diagonal (physics.md section 2)."""
+    """Whether a one-qubit gate is neither diagonal nor anti-diagonal ("E-bits" in docs/execution-model.md)."""
     (a, b), (c, d) = matrix(name, params)
     tolerance = 1e-12
     return max(abs(a), abs(d)) > tolerance and max(abs(b), abs(c)) > tolerance

@@ -1,4 +1,4 @@
-"""States of jobs and reservations and the legal edges between them (execution.md sections 8 and 9).
+"""States of jobs and reservations and the legal edges between them.
 
 Pure tables: who may take an edge, and how it is stored, is decided elsewhere.
 """

@@ -1,4 +1,4 @@
-"""Layout of the counter that keys every random draw (execution.md section 5); no generator lives here.
+"""Layout of the counter that keys every random draw ("Randomness" in docs/execution-model.md); no generator lives here.
 
 Philox4x64-10 with key = job seed and the counter words
 

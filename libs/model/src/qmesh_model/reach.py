@@ -29,7 +29,7 @@ _TOLERANCE: Final = 1e-12
 
 
 class Reach(Enum):
-    """How an operand is served (physics.md section 2)."""
+    """How an operand is served ("E-bits" in docs/execution-model.md)."""
 
     SHARED = "diagonal: a cat copy serves every gate of the packet"
     SPLIT_SHARED = "a local Hadamard first, then as SHARED"

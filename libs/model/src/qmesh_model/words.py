@@ -1,4 +1,4 @@
-"""Service words that are no single gate: their forms and what they lower to (physics.md section 3)."""
+"""Service words that are no single gate: their forms and what they lower to ("Service words" in docs/formats/openqasm.md)."""
 
 from __future__ import annotations
 

@@ -6,12 +6,29 @@ import json
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 from starlette.requests import Request
 
 from qmesh_gateway.domain.problems import ProblemError, of_validation
 
 _DEPTH = 32
+Precision = Annotated[
+    Literal["double", "single"],
+    Field(
+        description="Of amplitudes on the nodes; equal counts for equal seeds are promised for double only."
+    ),
+]
+
+
+def _whole(value: object) -> object:
+    """Refuses by its range what the reader of JSON makes a float, because 64 bits do not hold it."""
+    if isinstance(value, float) and value.is_integer():
+        raise PydanticCustomError("seed_range", "Input should be an integer from 0 to 18446744073709551615")
+    return value
+
+
+Seed = Annotated[int, Field(ge=0, lt=2**64), BeforeValidator(_whole)]
 
 
 class Body(BaseModel):
@@ -54,10 +71,11 @@ class SubmitBody(Body):
 
     circuit: str
     shots: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
-    seed: Annotated[int, Field(ge=0, lt=2**64)] | None = None
+    seed: Seed | None = None
     min_fidelity: Annotated[float, Field(ge=0, le=1)] = 0.8
     strategy: Literal["cost", "ebit", "centralized"] = "cost"
     noise: bool = False
+    precision: Precision = "double"
     parameters: dict[str, float] | None = None
     parameter_sets: Annotated[list[dict[str, float]], Field(max_length=1000)] | None = None
     observables: Annotated[list[ObservableBody], Field(max_length=100)] = []
@@ -79,6 +97,7 @@ class CompileBody(Body):
     shots: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
     strategy: Literal["cost", "ebit", "centralized"] = "cost"
     noise: bool = False
+    precision: Precision = "double"
     min_fidelity: Annotated[float, Field(ge=0, le=1)] = 0.8
     snapshot_id: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
 

@@ -37,6 +37,7 @@ _QUEUED: dict[str, object] = {
     "seed": "7",
     "strategy": "cost",
     "noise": False,
+    "precision": "double",
     "min_fidelity": 0.8,
     "timeout_s": 300.0,
     "cancel_requested": False,

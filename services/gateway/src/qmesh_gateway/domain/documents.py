@@ -8,6 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from qmesh.events.v1 import events_pb2 as events
 from qmesh.fabric.v1 import advert_pb2 as advert
 from qmesh.fabric.v1 import enroll_pb2 as enroll
+from qmesh.fabric.v1 import state_pb2 as state
 from qmesh.planner.v1 import plan_pb2 as planning
 from qmesh.registry.v1 import registry_pb2 as registry
 from qmesh.runtime.v1 import runtime_pb2 as runtime
@@ -19,7 +20,9 @@ STRATEGIES = {
     "ebit": planning.STRATEGY_EBIT,
     "centralized": planning.STRATEGY_CENTRALIZED,
 }
+PRECISIONS = {"double": state.PRECISION_DOUBLE, "single": state.PRECISION_SINGLE}
 _STRATEGY_NAMES = {value: name for name, value in STRATEGIES.items()}
+_PRECISION_NAMES = {value: name for name, value in PRECISIONS.items()}
 
 
 def stamp(value: Timestamp) -> str | None:
@@ -61,6 +64,7 @@ def job(value: runtime.Job, *, result: bool = True) -> Document:
         "seed": str(value.seed),
         "strategy": _STRATEGY_NAMES.get(value.strategy),
         "noise": value.noise,
+        "precision": _PRECISION_NAMES.get(value.precision),
         "min_fidelity": value.min_fidelity,
         "timeout_s": value.timeout_seconds,
         "cancel_requested": value.cancel_requested,
@@ -118,6 +122,7 @@ def plan(value: planning.Plan) -> Document:
         "parent_plan_id": value.parent_plan_id or None,
         "generation": value.generation,
         "strategy": _STRATEGY_NAMES.get(value.strategy),
+        "precision": _PRECISION_NAMES.get(value.configuration.precision),
         "snapshot_id": value.snapshot_id,
         "circuit_digest": value.circuit_digest.hex(),
         "score": _score(value.score),
@@ -201,6 +206,7 @@ def _block(value: planning.Block) -> Document:
         "node_id": value.candidates[0].node_id if value.candidates else None,
         "fallbacks": [c.node_id for c in value.candidates[1:]],
         "readout": value.readout,
+        "executor": _lower(state.ExecutorKind.Name(value.executor), "EXECUTOR_KIND_"),
         "state_bytes": value.state_bytes,
     }
 
@@ -229,6 +235,11 @@ def _lower(name: str, prefix: str) -> str:
 def availability(value: int) -> str:
     """available, busy, draining."""
     return _lower(advert.Availability.Name(advert.Availability.ValueType(value)), "AVAILABILITY_")
+
+
+AVAILABILITIES = tuple(
+    availability(value) for value in advert.Availability.values() if value != advert.AVAILABILITY_UNSPECIFIED
+)
 
 
 def tier(value: int) -> str:

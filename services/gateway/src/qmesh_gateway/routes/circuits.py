@@ -110,6 +110,7 @@ async def submit(request: Request, who: Caller) -> JsonResponse:
         min_fidelity=body.min_fidelity,
         strategy=documents.STRATEGIES[body.strategy],
         noise=body.noise,
+        precision=documents.PRECISIONS[body.precision],
         parameter_sets=await _parameter_sets(state, body, form),
         observables=_observables(body, form),
         priority=body.priority,
@@ -205,6 +206,7 @@ async def compile_circuit(request: Request, who: Caller) -> JsonResponse:
         strategy=documents.STRATEGIES[body.strategy],
         shots=body.shots,
         noise=body.noise,
+        precision=documents.PRECISIONS[body.precision],
         min_fidelity=body.min_fidelity if body.noise else 0.0,
         snapshot_id=body.snapshot_id,
     )

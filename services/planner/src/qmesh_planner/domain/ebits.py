@@ -1,4 +1,4 @@
-"""Summaries of the pairs of a plan, and its replay with few link qubits (physics.md section 2)."""
+"""Summaries of the pairs of a plan, and its replay with few link qubits ("E-bits" in docs/execution-model.md)."""
 
 from __future__ import annotations
 

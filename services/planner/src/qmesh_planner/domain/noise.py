@@ -1,4 +1,4 @@
-"""Advertised fidelities as error probabilities (physics.md section 1; Nielsen 2002)."""
+"""Advertised fidelities as error probabilities (Nielsen 2002)."""
 
 from __future__ import annotations
 

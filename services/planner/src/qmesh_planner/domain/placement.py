@@ -1,6 +1,6 @@
 """Walks the tasks of a circuit for given initial homes: who executes, which pairs are used, which homes move.
 
-The e-bit model is that of physics.md section 2: a wire's timeline is cut into segments; inside of a segment one cat copy
+The e-bit model ("E-bits" in docs/execution-model.md): a wire's timeline is cut into segments; inside of a segment one cat copy
 for each further node serves all gates there; a home may move to a node that has a copy at no cost.
 """
 

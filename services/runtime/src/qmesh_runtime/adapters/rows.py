@@ -8,6 +8,7 @@ from datetime import datetime
 from psycopg.rows import TupleRow
 
 from qmesh.events.v1 import events_pb2 as events
+from qmesh.fabric.v1 import state_pb2 as state
 from qmesh.planner.v1 import plan_pb2 as planning
 from qmesh.runtime.v1 import runtime_pb2 as runtime
 from qmesh_runtime.domain.claim import Change
@@ -31,7 +32,8 @@ def job_of(row: TupleRow) -> runtime.Job:
         metadata_json=bytes(row[18] or b""),
         min_fidelity=row[19],
         timeout_seconds=row[20],
-        result_json=bytes(row[21] or b""),
+        precision=state.Precision.ValueType(row[21]),
+        result_json=bytes(row[22] or b""),
     )
     if row[4]:
         job.error.code, job.error.message = row[4], row[5] or ""

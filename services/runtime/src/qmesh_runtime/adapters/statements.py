@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from qmesh.events.v1 import events_pb2 as events
+from qmesh.fabric.v1 import state_pb2 as state
 from qmesh.runtime.v1 import runtime_pb2 as runtime
 from qmesh_runtime.domain.claim import Change, RecordRow
 from qmesh_runtime.domain.history import status_name
@@ -18,22 +19,22 @@ _TYPES: dict[int, str] = {
 
 _COLUMNS = """job_id, tenant_id, status, plan_ids, error_code, error_message, progress_total,
     progress_completed, progress_active, preview, created_at, updated_at, shots, seed, strategy, noise,
-    last_sequence, cancel_requested, metadata, min_fidelity, timeout_seconds"""
+    last_sequence, cancel_requested, metadata, min_fidelity, timeout_seconds, precision"""
 
 SUBMIT = f"""
 WITH job AS (
     INSERT INTO runtime.workflow_runs (job_id, tenant_id, principal, status, request, preview, shots, seed, strategy,
         noise, metadata, min_fidelity, timeout_seconds, priority, idempotency_key, body_digest, last_sequence,
-        deadline_at)
+        precision, deadline_at)
     SELECT j.job_id, j.tenant_id, j.principal, 'QUEUED', j.request, j.preview, j.shots, j.seed, j.strategy, j.noise,
         j.metadata, j.min_fidelity, j.timeout_seconds, j.priority, j.key, j.digest, 1,
-        now() + make_interval(secs => j.timeout_seconds)
+        j.precision, now() + make_interval(secs => j.timeout_seconds)
     FROM unnest(%(job)s::uuid[], %(tenant)s::text[], %(principal)s::text[], %(request)s::bytea[],
         %(preview)s::text[], %(shots)s::bigint[], %(seed)s::numeric[], %(strategy)s::int[], %(noise)s::bool[],
         %(metadata)s::bytea[], %(min_fidelity)s::float8[], %(timeout)s::float8[], %(priority)s::int[],
-        %(key)s::text[], %(digest)s::bytea[])
+        %(key)s::text[], %(digest)s::bytea[], %(precision)s::int[])
       AS j(job_id, tenant_id, principal, request, preview, shots, seed, strategy, noise, metadata, min_fidelity,
-           timeout_seconds, priority, key, digest)
+           timeout_seconds, priority, key, digest, precision)
     ON CONFLICT DO NOTHING
     RETURNING {_COLUMNS}
 ), first AS (
@@ -206,6 +207,7 @@ def job_arrays(jobs: Sequence[NewJob]) -> dict[str, Any]:
         "priority": [job.priority for job in jobs],
         "key": [job.idempotency_key for job in jobs],
         "digest": [job.body_digest for job in jobs],
+        "precision": [int(request.precision or state.PRECISION_DOUBLE) for request in requests],
         "event": [job.event.SerializeToString() for job in jobs],
         "subject": WAKE_SUBJECT,
         "wake": [events.JobWake(job_id=job.job_id).SerializeToString() for job in jobs],

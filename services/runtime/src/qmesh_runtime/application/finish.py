@@ -9,6 +9,7 @@ import orjson
 
 from qmesh.circuit.v1 import circuit_pb2 as circuit
 from qmesh.events.v1 import events_pb2 as events
+from qmesh.fabric.v1 import state_pb2 as state
 from qmesh.runtime.v1 import runtime_pb2 as runtime
 from qmesh_runtime.application.execution import PassContext
 from qmesh_runtime.application.insight import Insight, header_of
@@ -127,6 +128,7 @@ class Finisher:
             "seed": str(request.seed),
             "shots": request.shots,
             "noise": request.noise,
+            "precision": "single" if request.precision == state.PRECISION_SINGLE else "double",
             "predicted_fidelity": plan.predicted_fidelity,
             "makespan_ns": plan.makespan_ns,
             "ebits": {

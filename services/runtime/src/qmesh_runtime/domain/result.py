@@ -11,6 +11,7 @@ import orjson
 from qmesh.analyzer.v1 import analyzer_pb2 as analysis
 from qmesh.circuit.v1 import circuit_pb2 as circuit
 from qmesh.fabric.v1 import gate_pb2 as gate
+from qmesh.fabric.v1 import state_pb2 as state
 from qmesh.planner.v1 import plan_pb2 as planning
 from qmesh_runtime.domain.counts import measured_qubits
 from qmesh_runtime.domain.truth import BlockTruth
@@ -83,6 +84,7 @@ def _row(
         "reservation_id": reservations.get(record.node_id),
         "execution_id": record.execution_id,
         "block_id": record.block_id,
+        "executor": state.ExecutorKind.Name(record.executor).removeprefix("EXECUTOR_KIND_").lower(),
         "parameter_set": truth.parameter_set,
         "slice": truth.slice,
         "model_time": {

@@ -30,45 +30,45 @@ from qmesh.fabric.v1 import state_pb2 as qmesh_dot_fabric_dot_v1_dot_state__pb2
 from qmesh.planner.v1 import plan_pb2 as qmesh_dot_planner_dot_v1_dot_plan__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eqmesh/runtime/v1/runtime.proto\x12\x10qmesh.runtime.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dqmesh/circuit/v1/caller.proto\x1a\x1eqmesh/circuit/v1/circuit.proto\x1a\x1cqmesh/events/v1/events.proto\x1a\x1bqmesh/fabric/v1/state.proto\x1a\x1bqmesh/planner/v1/plan.proto\"\xfb\x03\n\rSubmitRequest\x12(\n\x06\x63\x61ller\x18\x01 \x01(\x0b\x32\x18.qmesh.circuit.v1.Caller\x12\x0c\n\x04text\x18\x02 \x01(\t\x12*\n\x07\x63ircuit\x18\x03 \x01(\x0b\x32\x19.qmesh.circuit.v1.Circuit\x12\r\n\x05shots\x18\x04 \x01(\x04\x12\x11\n\x04seed\x18\x05 \x01(\x04H\x00\x88\x01\x01\x12\x14\n\x0cmin_fidelity\x18\x06 \x01(\x01\x12,\n\x08strategy\x18\x07 \x01(\x0e\x32\x1a.qmesh.planner.v1.Strategy\x12\r\n\x05noise\x18\x08 \x01(\x08\x12-\n\tprecision\x18\t \x01(\x0e\x32\x1a.qmesh.fabric.v1.Precision\x12\x36\n\x0eparameter_sets\x18\n \x03(\x0b\x32\x1e.qmesh.circuit.v1.ParameterSet\x12\x31\n\x0bobservables\x18\x0b \x03(\x0b\x32\x1c.qmesh.circuit.v1.Observable\x12\x10\n\x08priority\x18\x0c \x01(\x05\x12\x17\n\x0ftimeout_seconds\x18\r \x01(\x01\x12\x15\n\rmetadata_json\x18\x0e \x01(\x0c\x12\x17\n\x0fidempotency_key\x18\x0f \x01(\t\x12\x13\n\x0b\x62ody_digest\x18\x10 \x01(\x0c\x42\x07\n\x05_seed\"F\n\x0eSubmitResponse\x12\"\n\x03job\x18\x01 \x01(\x0b\x32\x15.qmesh.runtime.v1.Job\x12\x10\n\x08\x65xisting\x18\x02 \x01(\x08\"\xe7\x04\n\x03Job\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x11\n\ttenant_id\x18\x02 \x01(\t\x12*\n\x06status\x18\x03 \x01(\x0e\x32\x1a.qmesh.events.v1.JobStatus\x12\x10\n\x08plan_ids\x18\x04 \x03(\t\x12(\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x19.qmesh.events.v1.JobError\x12+\n\x08progress\x18\x06 \x01(\x0b\x32\x19.qmesh.events.v1.Progress\x12\x17\n\x0f\x63ircuit_preview\x18\x07 \x01(\t\x12.\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05shots\x18\n \x01(\x04\x12\x0c\n\x04seed\x18\x0b \x01(\x04\x12,\n\x08strategy\x18\x0c \x01(\x0e\x32\x1a.qmesh.planner.v1.Strategy\x12\r\n\x05noise\x18\r \x01(\x08\x12\x13\n\x0bresult_json\x18\x0e \x01(\x0c\x12\x15\n\rlast_sequence\x18\x0f \x01(\x04\x12\x33\n\x0flatest_event_at\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rmetadata_json\x18\x11 \x01(\x0c\x12\x14\n\x0cmin_fidelity\x18\x12 \x01(\x01\x12\x17\n\x0ftimeout_seconds\x18\x13 \x01(\x01\x12\x18\n\x10\x63\x61ncel_requested\x18\x14 \x01(\x08\x12\x14\n\x0cresult_bytes\x18\x15 \x01(\x04\"y\n\rGetJobRequest\x12(\n\x06\x63\x61ller\x18\x01 \x01(\x0b\x32\x18.qmesh.circuit.v1.Caller\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12.\n\x06\x64\x65tail\x18\x03 \x01(\x0e\x32\x1e.qmesh.runtime.v1.ResultDetail\"|\n\x10GetResultRequest\x12(\n\x06\x63\x61ller\x18\x01 \x01(\x0b\x32\x18.qmesh.circuit.v1.Caller\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12.\n\x06\x64\x65tail\x18\x03 \x01(\x0e\x32\x1e.qmesh.runtime.v1.ResultDetail\"\"\n\x11GetResultResponse\x12\r\n\x05piece\x18\x01 \x01(\x0c\"4\n\x0eGetJobResponse\x12\"\n\x03job\x18\x01 \x01(\x0b\x32\x15.qmesh.runtime.v1.Job\"\x88\x01\n\x0fListJobsRequest\x12(\n\x06\x63\x61ller\x18\x01 \x01(\x0b\x32\x18.qmesh.circuit.v1.Caller\x12,\n\x08statuses\x18\x02 \x03(\x0e\x32\x1a.qmesh.events.v1.JobStatus\x12\r\n\x05limit\x18\x03 \x01(\r\x12\x0e\n\x06\x63ursor\x18\x04 \x01(\t\"L\n\x10ListJobsResponse\x12#\n\x04jobs\x18\x01 \x03(\x0b\x32\x15.qmesh.runtime.v1.Job\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\"L\n\x10\x43\x61ncelJobRequest\x12(\n\x06\x63\x61ller\x18\x01 \x01(\x0b\x32\x18.qmesh.circuit.v1.Caller\x12\x0e\n\x06job_id\x18\x02 \x01(\t\"7\n\x11\x43\x61ncelJobResponse\x12\"\n\x03job\x18\x01 \x01(\x0b\x32\x15.qmesh.runtime.v1.Job\"X\n\rEventsRequest\x12(\n\x06\x63\x61ller\x18\x01 \x01(\x0b\x32\x18.qmesh.circuit.v1.Caller\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\x04\"J\n\x0e\x45ventsResponse\x12)\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x19.qmesh.events.v1.JobEvent\x12\r\n\x05\x66inal\x18\x02 \x01(\x08\"b\n\x0fGetShotsRequest\x12(\n\x06\x63\x61ller\x18\x01 \x01(\x0b\x32\x18.qmesh.circuit.v1.Caller\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x15\n\rparameter_set\x18\x03 \x01(\r\">\n\x10GetShotsResponse\x12\x0b\n\x03\x62it\x18\x01 \x01(\r\x12\x0e\n\x06\x63olumn\x18\x02 \x01(\x0c\x12\r\n\x05shots\x18\x03 \x01(\x04*`\n\x0cResultDetail\x12\x1d\n\x19RESULT_DETAIL_UNSPECIFIED\x10\x00\x12\x19\n\x15RESULT_DETAIL_SUMMARY\x10\x01\x12\x16\n\x12RESULT_DETAIL_FULL\x10\x02\x32\xcb\x04\n\nJobService\x12K\n\x06Submit\x12\x1f.qmesh.runtime.v1.SubmitRequest\x1a .qmesh.runtime.v1.SubmitResponse\x12K\n\x06GetJob\x12\x1f.qmesh.runtime.v1.GetJobRequest\x1a .qmesh.runtime.v1.GetJobResponse\x12V\n\tGetResult\x12\".qmesh.runtime.v1.GetResultRequest\x1a#.qmesh.runtime.v1.GetResultResponse0\x01\x12Q\n\x08ListJobs\x12!.qmesh.runtime.v1.ListJobsRequest\x1a\".qmesh.runtime.v1.ListJobsResponse\x12T\n\tCancelJob\x12\".qmesh.runtime.v1.CancelJobRequest\x1a#.qmesh.runtime.v1.CancelJobResponse\x12M\n\x06\x45vents\x12\x1f.qmesh.runtime.v1.EventsRequest\x1a .qmesh.runtime.v1.EventsResponse0\x01\x12S\n\x08GetShots\x12!.qmesh.runtime.v1.GetShotsRequest\x1a\".qmesh.runtime.v1.GetShotsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eqmesh/runtime/v1/runtime.proto\x12\x10qmesh.runtime.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dqmesh/circuit/v1/caller.proto\x1a\x1eqmesh/circuit/v1/circuit.proto\x1a\x1cqmesh/events/v1/events.proto\x1a\x1bqmesh/fabric/v1/state.proto\x1a\x1bqmesh/planner/v1/plan.proto\"\xfb\x03\n\rSubmitRequest\x12(\n\x06\x63\x61ller\x18\x01 \x01(\x0b\x32\x18.qmesh.circuit.v1.Caller\x12\x0c\n\x04text\x18\x02 \x01(\t\x12*\n\x07\x63ircuit\x18\x03 \x01(\x0b\x32\x19.qmesh.circuit.v1.Circuit\x12\r\n\x05shots\x18\x04 \x01(\x04\x12\x11\n\x04seed\x18\x05 \x01(\x04H\x00\x88\x01\x01\x12\x14\n\x0cmin_fidelity\x18\x06 \x01(\x01\x12,\n\x08strategy\x18\x07 \x01(\x0e\x32\x1a.qmesh.planner.v1.Strategy\x12\r\n\x05noise\x18\x08 \x01(\x08\x12-\n\tprecision\x18\t \x01(\x0e\x32\x1a.qmesh.fabric.v1.Precision\x12\x36\n\x0eparameter_sets\x18\n \x03(\x0b\x32\x1e.qmesh.circuit.v1.ParameterSet\x12\x31\n\x0bobservables\x18\x0b \x03(\x0b\x32\x1c.qmesh.circuit.v1.Observable\x12\x10\n\x08priority\x18\x0c \x01(\x05\x12\x17\n\x0ftimeout_seconds\x18\r \x01(\x01\x12\x15\n\rmetadata_json\x18\x0e \x01(\x0c\x12\x17\n\x0fidempotency_key\x18\x0f \x01(\t\x12\x13\n\x0b\x62ody_digest\x18\x10 \x01(\x0c\x42\x07\n\x05_seed\"F\n\x0eSubmitResponse\x12\"\n\x03job\x18\x01 \x01(\x0b\x32\x15.qmesh.runtime.v1.Job\x12\x10\n\x08\x65xisting\x18\x02 \x01(\x08\"\x96\x05\n\x03Job\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x11\n\ttenant_id\x18\x02 \x01(\t\x12*\n\x06status\x18\x03 \x01(\x0e\x32\x1a.qmesh.events.v1.JobStatus\x12\x10\n\x08plan_ids\x18\x04 \x03(\t\x12(\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x19.qmesh.events.v1.JobError\x12+\n\x08progress\x18\x06 \x01(\x0b\x32\x19.qmesh.events.v1.Progress\x12\x17\n\x0f\x63ircuit_preview\x18\x07 \x01(\t\x12.\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05shots\x18\n \x01(\x04\x12\x0c\n\x04seed\x18\x0b \x01(\x04\x12,\n\x08strategy\x18\x0c \x01(\x0e\x32\x1a.qmesh.planner.v1.Strategy\x12\r\n\x05noise\x18\r \x01(\x08\x12\x13\n\x0bresult_json\x18\x0e \x01(\x0c\x12\x15\n\rlast_sequence\x18\x0f \x01(\x04\x12\x33\n\x0flatest_event_at\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rmetadata_json\x18\x11 \x01(\x0c\x12\x14\n\x0cmin_fidelity\x18\x12 \x01(\x01\x12\x17\n\x0ftimeout_seconds\x18\x13 \x01(\x01\x12\x18\n\x10\x63\x61ncel_requested\x18\x14 \x01(\x08\x12\x14\n\x0cresult_bytes\x18\x15 \x01(\x04\x12-\n\tprecision\x18\x16 \x01(\x0e\x32\x1a.qmesh.fabric.v1.Precision\"y\n\rGetJobRequest\x12(\n\x06\x63\x61ller\x18\x01 \x01(\x0b\x32\x18.qmesh.circuit.v1.Caller\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12.\n\x06\x64\x65tail\x18\x03 \x01(\x0e\x32\x1e.qmesh.runtime.v1.ResultDetail\"|\n\x10GetResultRequest\x12(\n\x06\x63\x61ller\x18\x01 \x01(\x0b\x32\x18.qmesh.circuit.v1.Caller\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12.\n\x06\x64\x65tail\x18\x03 \x01(\x0e\x32\x1e.qmesh.runtime.v1.ResultDetail\"\"\n\x11GetResultResponse\x12\r\n\x05piece\x18\x01 \x01(\x0c\"4\n\x0eGetJobResponse\x12\"\n\x03job\x18\x01 \x01(\x0b\x32\x15.qmesh.runtime.v1.Job\"\x88\x01\n\x0fListJobsRequest\x12(\n\x06\x63\x61ller\x18\x01 \x01(\x0b\x32\x18.qmesh.circuit.v1.Caller\x12,\n\x08statuses\x18\x02 \x03(\x0e\x32\x1a.qmesh.events.v1.JobStatus\x12\r\n\x05limit\x18\x03 \x01(\r\x12\x0e\n\x06\x63ursor\x18\x04 \x01(\t\"L\n\x10ListJobsResponse\x12#\n\x04jobs\x18\x01 \x03(\x0b\x32\x15.qmesh.runtime.v1.Job\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\"L\n\x10\x43\x61ncelJobRequest\x12(\n\x06\x63\x61ller\x18\x01 \x01(\x0b\x32\x18.qmesh.circuit.v1.Caller\x12\x0e\n\x06job_id\x18\x02 \x01(\t\"7\n\x11\x43\x61ncelJobResponse\x12\"\n\x03job\x18\x01 \x01(\x0b\x32\x15.qmesh.runtime.v1.Job\"X\n\rEventsRequest\x12(\n\x06\x63\x61ller\x18\x01 \x01(\x0b\x32\x18.qmesh.circuit.v1.Caller\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\x04\"J\n\x0e\x45ventsResponse\x12)\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x19.qmesh.events.v1.JobEvent\x12\r\n\x05\x66inal\x18\x02 \x01(\x08\"b\n\x0fGetShotsRequest\x12(\n\x06\x63\x61ller\x18\x01 \x01(\x0b\x32\x18.qmesh.circuit.v1.Caller\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x15\n\rparameter_set\x18\x03 \x01(\r\">\n\x10GetShotsResponse\x12\x0b\n\x03\x62it\x18\x01 \x01(\r\x12\x0e\n\x06\x63olumn\x18\x02 \x01(\x0c\x12\r\n\x05shots\x18\x03 \x01(\x04*`\n\x0cResultDetail\x12\x1d\n\x19RESULT_DETAIL_UNSPECIFIED\x10\x00\x12\x19\n\x15RESULT_DETAIL_SUMMARY\x10\x01\x12\x16\n\x12RESULT_DETAIL_FULL\x10\x02\x32\xcb\x04\n\nJobService\x12K\n\x06Submit\x12\x1f.qmesh.runtime.v1.SubmitRequest\x1a .qmesh.runtime.v1.SubmitResponse\x12K\n\x06GetJob\x12\x1f.qmesh.runtime.v1.GetJobRequest\x1a .qmesh.runtime.v1.GetJobResponse\x12V\n\tGetResult\x12\".qmesh.runtime.v1.GetResultRequest\x1a#.qmesh.runtime.v1.GetResultResponse0\x01\x12Q\n\x08ListJobs\x12!.qmesh.runtime.v1.ListJobsRequest\x1a\".qmesh.runtime.v1.ListJobsResponse\x12T\n\tCancelJob\x12\".qmesh.runtime.v1.CancelJobRequest\x1a#.qmesh.runtime.v1.CancelJobResponse\x12M\n\x06\x45vents\x12\x1f.qmesh.runtime.v1.EventsRequest\x1a .qmesh.runtime.v1.EventsResponse0\x01\x12S\n\x08GetShots\x12!.qmesh.runtime.v1.GetShotsRequest\x1a\".qmesh.runtime.v1.GetShotsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'qmesh.runtime.v1.runtime_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RESULTDETAIL']._serialized_start=2457
-  _globals['_RESULTDETAIL']._serialized_end=2553
+  _globals['_RESULTDETAIL']._serialized_start=2504
+  _globals['_RESULTDETAIL']._serialized_end=2600
   _globals['_SUBMITREQUEST']._serialized_start=237
   _globals['_SUBMITREQUEST']._serialized_end=744
   _globals['_SUBMITRESPONSE']._serialized_start=746
   _globals['_SUBMITRESPONSE']._serialized_end=816
   _globals['_JOB']._serialized_start=819
-  _globals['_JOB']._serialized_end=1434
-  _globals['_GETJOBREQUEST']._serialized_start=1436
-  _globals['_GETJOBREQUEST']._serialized_end=1557
-  _globals['_GETRESULTREQUEST']._serialized_start=1559
-  _globals['_GETRESULTREQUEST']._serialized_end=1683
-  _globals['_GETRESULTRESPONSE']._serialized_start=1685
-  _globals['_GETRESULTRESPONSE']._serialized_end=1719
-  _globals['_GETJOBRESPONSE']._serialized_start=1721
-  _globals['_GETJOBRESPONSE']._serialized_end=1773
-  _globals['_LISTJOBSREQUEST']._serialized_start=1776
-  _globals['_LISTJOBSREQUEST']._serialized_end=1912
-  _globals['_LISTJOBSRESPONSE']._serialized_start=1914
-  _globals['_LISTJOBSRESPONSE']._serialized_end=1990
-  _globals['_CANCELJOBREQUEST']._serialized_start=1992
-  _globals['_CANCELJOBREQUEST']._serialized_end=2068
-  _globals['_CANCELJOBRESPONSE']._serialized_start=2070
-  _globals['_CANCELJOBRESPONSE']._serialized_end=2125
-  _globals['_EVENTSREQUEST']._serialized_start=2127
-  _globals['_EVENTSREQUEST']._serialized_end=2215
-  _globals['_EVENTSRESPONSE']._serialized_start=2217
-  _globals['_EVENTSRESPONSE']._serialized_end=2291
-  _globals['_GETSHOTSREQUEST']._serialized_start=2293
-  _globals['_GETSHOTSREQUEST']._serialized_end=2391
-  _globals['_GETSHOTSRESPONSE']._serialized_start=2393
-  _globals['_GETSHOTSRESPONSE']._serialized_end=2455
-  _globals['_JOBSERVICE']._serialized_start=2556
-  _globals['_JOBSERVICE']._serialized_end=3143
+  _globals['_JOB']._serialized_end=1481
+  _globals['_GETJOBREQUEST']._serialized_start=1483
+  _globals['_GETJOBREQUEST']._serialized_end=1604
+  _globals['_GETRESULTREQUEST']._serialized_start=1606
+  _globals['_GETRESULTREQUEST']._serialized_end=1730
+  _globals['_GETRESULTRESPONSE']._serialized_start=1732
+  _globals['_GETRESULTRESPONSE']._serialized_end=1766
+  _globals['_GETJOBRESPONSE']._serialized_start=1768
+  _globals['_GETJOBRESPONSE']._serialized_end=1820
+  _globals['_LISTJOBSREQUEST']._serialized_start=1823
+  _globals['_LISTJOBSREQUEST']._serialized_end=1959
+  _globals['_LISTJOBSRESPONSE']._serialized_start=1961
+  _globals['_LISTJOBSRESPONSE']._serialized_end=2037
+  _globals['_CANCELJOBREQUEST']._serialized_start=2039
+  _globals['_CANCELJOBREQUEST']._serialized_end=2115
+  _globals['_CANCELJOBRESPONSE']._serialized_start=2117
+  _globals['_CANCELJOBRESPONSE']._serialized_end=2172
+  _globals['_EVENTSREQUEST']._serialized_start=2174
+  _globals['_EVENTSREQUEST']._serialized_end=2262
+  _globals['_EVENTSRESPONSE']._serialized_start=2264
+  _globals['_EVENTSRESPONSE']._serialized_end=2338
+  _globals['_GETSHOTSREQUEST']._serialized_start=2340
+  _globals['_GETSHOTSREQUEST']._serialized_end=2438
+  _globals['_GETSHOTSRESPONSE']._serialized_start=2440
+  _globals['_GETSHOTSRESPONSE']._serialized_end=2502
+  _globals['_JOBSERVICE']._serialized_start=2603
+  _globals['_JOBSERVICE']._serialized_end=3190
 # @@protoc_insertion_point(module_scope)

@@ -84,7 +84,7 @@ class SubmitRequest(_message.Message):
     noise: _builtins.bool
     """Noise is on."""
     precision: _state_pb2.Precision.ValueType
-    """Precision."""
+    """Precision of amplitudes; unspecified means double."""
     priority: _builtins.int
     """Greater is sooner."""
     timeout_seconds: _builtins.float
@@ -196,6 +196,7 @@ class Job(_message.Message):
     TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
     CANCEL_REQUESTED_FIELD_NUMBER: _builtins.int
     RESULT_BYTES_FIELD_NUMBER: _builtins.int
+    PRECISION_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """Id."""
     tenant_id: _builtins.str
@@ -226,6 +227,8 @@ class Job(_message.Message):
     """A cancel was asked for."""
     result_bytes: _builtins.int
     """Bytes of a result document that GetResult gives, when it is too large for this message; else 0."""
+    precision: _state_pb2.Precision.ValueType
+    """Precision of amplitudes."""
     @_builtins.property
     def plan_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Plans, oldest first."""
@@ -274,10 +277,11 @@ class Job(_message.Message):
         timeout_seconds: _builtins.float = ...,
         cancel_requested: _builtins.bool = ...,
         result_bytes: _builtins.int = ...,
+        precision: _state_pb2.Precision.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "error", b"error", "latest_event_at", b"latest_event_at", "progress", b"progress", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_requested", b"cancel_requested", "circuit_preview", b"circuit_preview", "created_at", b"created_at", "error", b"error", "job_id", b"job_id", "last_sequence", b"last_sequence", "latest_event_at", b"latest_event_at", "metadata_json", b"metadata_json", "min_fidelity", b"min_fidelity", "noise", b"noise", "plan_ids", b"plan_ids", "progress", b"progress", "result_bytes", b"result_bytes", "result_json", b"result_json", "seed", b"seed", "shots", b"shots", "status", b"status", "strategy", b"strategy", "tenant_id", b"tenant_id", "timeout_seconds", b"timeout_seconds", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_requested", b"cancel_requested", "circuit_preview", b"circuit_preview", "created_at", b"created_at", "error", b"error", "job_id", b"job_id", "last_sequence", b"last_sequence", "latest_event_at", b"latest_event_at", "metadata_json", b"metadata_json", "min_fidelity", b"min_fidelity", "noise", b"noise", "plan_ids", b"plan_ids", "precision", b"precision", "progress", b"progress", "result_bytes", b"result_bytes", "result_json", b"result_json", "seed", b"seed", "shots", b"shots", "status", b"status", "strategy", b"strategy", "tenant_id", b"tenant_id", "timeout_seconds", b"timeout_seconds", "updated_at", b"updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
