@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -22,6 +23,8 @@ from pathlib import Path
 
 _UNPRIVILEGED = ("postgres", "nobody")
 _READY_TIMEOUT = 30.0
+_TELLING = re.compile(r"\b(FATAL|PANIC|ERROR|error):")
+_LONGEST = 400
 _POSTGRES_CONF = """
 listen_addresses = ''
 unix_socket_directories = '{sockets}'
@@ -82,6 +85,13 @@ def _unprivileged() -> tuple[int, int] | None:
     raise ServerError(
         f"none of the users {', '.join(_UNPRIVILEGED)} exists, and PostgreSQL does not run as root"
     )
+
+
+def first_error(said: str) -> str:
+    """The line of a server's output that says what went wrong first, else its last lines; always one line."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    telling = [line for line in lines if _TELLING.search(line)]
+    return " / ".join(telling[:1] or lines[-3:])[:_LONGEST]
 
 
 def _open_path(path: Path) -> None:
@@ -157,7 +167,7 @@ class PostgresServer:
             extra_groups=[] if user else None,
         )
         if done.returncode:
-            raise ServerError(f"initdb failed: {done.stderr.strip()[-400:]}")
+            raise ServerError(f"initdb failed: {first_error(done.stderr)}")
 
     def _sweep(self) -> None:
         """Waits for a server of a killed supervisor to be gone; removes its lock when it is."""
