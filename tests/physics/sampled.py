@@ -145,7 +145,9 @@ def compare(seed: int, *, max_qubits: int = 8, shots: int = 2000, samples: int =
     exact = float((vector.conj() @ Density(qubits).run(noisy).rho @ vector).real)
     found = []
     for number in range(samples):
-        estimate = mean_of(_overlaps(plan, form, nodes, shots, samples * seed + number, vector))
+        estimate = mean_of(_overlaps(plan, form, nodes, shots, samples * seed + number, vector)).with_unseen(
+            shots
+        )
         assert estimate.stderr is not None
         found.append(Sampled(estimate.value, estimate.stderr))
     return Comparison(qubits, len(plan.ebits), tuple(found), exact, plan.predicted_fidelity)

@@ -72,6 +72,19 @@ def test_fidelity_is_the_mean_over_shots_with_its_error(lab: ModuleType) -> None
     assert fidelity["stderr"] == pytest.approx(np.std([1] * 6 + [0] * 2, ddof=1) / 8**0.5)
 
 
+def test_errors_that_no_shot_drew_are_left_open(lab: ModuleType) -> None:
+    """With noise on, shots without an error leave 1.5 of their number as the standard error; with noise off nothing is open."""
+    shots = 1000
+    for noise, expected in ((True, 1.5 / shots), (False, 0.0)):
+        made = lab.request(lab.example("seed"), shots=shots)
+        made.header.noise = noise
+        made.with_rows([0], [[1, 0]], [0] * shots).with_rows([1], [0.5**0.5] * 2, [0] * shots)
+        document = Report(made.header, made.blobs).build()
+        assert document["fidelity"]["fidelity_to_target_state"] == pytest.approx(1)
+        assert document["fidelity"]["stderr"] == pytest.approx(expected, abs=1e-12)
+        assert document["conditional_fidelity"]["stderr"] == pytest.approx(expected, abs=1e-12)
+
+
 def test_wires_are_brought_back_to_qubits(lab: ModuleType) -> None:
     """Rows over permuted wires, whose qubits ended elsewhere, are compared in the circuit's own order."""
     text = lab.random_circuit(11, dynamic=False)

@@ -189,8 +189,8 @@ class Report:
         if ideal.dynamic:
             self._reasons["fidelity_to_target_state"] = NO_PURE_STATE
         else:
-            fidelity |= {"fidelity_to_target_state": estimate.value, "stderr": estimate.stderr}
-        self._document["conditional_fidelity"] = {"value": estimate.value, "stderr": estimate.stderr}
+            self._tell_target(fidelity, estimate)
+        self._tell_conditional(estimate)
 
     def _measured(self) -> list[int]:
         return sorted(
@@ -321,8 +321,8 @@ class Report:
 
     def _tell(self, fidelity: dict[str, object], estimate: runs.Estimate, *, lower_bound: bool) -> None:
         """Fidelity to a single target; without outcomes nothing is conditional."""
-        fidelity |= {"fidelity_to_target_state": estimate.value, "stderr": estimate.stderr}
-        self._document["conditional_fidelity"] = {"value": estimate.value, "stderr": estimate.stderr}
+        self._tell_target(fidelity, estimate)
+        self._tell_conditional(estimate)
         if lower_bound:
             self._reasons["fidelity_to_target_state"] = (
                 "LOWER_BOUND: the ideal state is entangled over the executed components, in too many terms"
@@ -343,17 +343,23 @@ class Report:
         self._document["method"] = "rows"
         if ideal.pure is not None:
             estimate = runs.fidelity(ideal.pure, executed)
-            fidelity |= {"fidelity_to_target_state": estimate.value, "stderr": estimate.stderr}
+            self._tell_target(fidelity, estimate)
         else:
             self._reasons["fidelity_to_target_state"] = NO_PURE_STATE
         conditional = self._try(
             compared[1:], lambda: runs.conditional_fidelity(ideal, executed, self._columns())
         )
         if conditional is not None:
-            self._document["conditional_fidelity"] = {
-                "value": conditional.value,
-                "stderr": conditional.stderr,
-            }
+            self._tell_conditional(conditional)
+
+    def _tell_target(self, fidelity: dict[str, object], estimate: runs.Estimate) -> None:
+        fidelity |= {"fidelity_to_target_state": estimate.value, "stderr": self._stderr(estimate)}
+
+    def _tell_conditional(self, estimate: runs.Estimate) -> None:
+        self._document["conditional_fidelity"] = {"value": estimate.value, "stderr": self._stderr(estimate)}
+
+    def _stderr(self, estimate: runs.Estimate) -> float | None:
+        return (estimate.with_unseen(self._header.shots) if self._header.noise else estimate).stderr
 
     def _columns(self) -> dict[int, Column]:
         shots = self._header.shots
