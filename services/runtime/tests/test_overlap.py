@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import time
 from array import array
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -89,10 +91,13 @@ class _Analyzer:
         self.headers: list[analysis.AnalysisHeader] = []
         self.asked: list[analysis.FactorRequest] = []
         self.refusal = refusal
+        self.hangs = False
 
     async def analyze(self, parts: AsyncIterator[analysis.AnalyzeRequest]) -> analysis.AnalyzeResponse:
         header, *_ = [part async for part in parts]
         self.headers.append(header.header)
+        if self.hangs:
+            await asyncio.sleep(60)
         return analysis.AnalyzeResponse()
 
     async def factor(self, request: analysis.FactorRequest) -> Factors:
@@ -109,6 +114,7 @@ class _Nodes:
         self.compared: list[tuple[str, int, int, int]] = []
         self.fetched = 0
         self.gone: set[str] = set()
+        self.hangs = False
 
     async def fetch(self, *_: Any) -> tuple[bytes, int]:
         self.fetched += 1
@@ -117,6 +123,8 @@ class _Nodes:
     async def compare(
         self, ref: state.ComponentRef, _: Sequence[str], factors: bytes, terms: int, fence: int, __: float
     ) -> HolderOverlaps:
+        if self.hangs:
+            await asyncio.sleep(60)
         if ref.holder in self.gone:
             raise PeerGoneError("NOT_FOUND: this version is not here")
         self.compared.append((ref.holder, len(factors), terms, fence))
@@ -205,6 +213,41 @@ async def test_what_a_holder_lost_is_a_reason(several: bool) -> None:
     header = await case.analyze(*runs)
     assert not header.HasField("overlap")
     assert "not compared by the holders: a holder did not answer: NOT_FOUND" in header.rows_missing_reason
+
+
+async def test_a_comparison_leaves_the_job_its_time() -> None:
+    """A holder that hangs costs a share of what is left until the deadline, and is a reason; the analysis still comes."""
+    case, run = _Case(limit=0), run_of(0, 4, 5)
+    case.nodes.hangs = True
+    claim = replace(CLAIM, deadline=time.time() + 1)
+    header = analysis.AnalysisHeader(circuit=circuit.Circuit(num_qubits=2))
+    assert await case.insight.analyze(claim, PLAN, header, [run], {}) == (analysis.AnalyzeResponse(), None)
+    assert time.time() < claim.deadline
+    assert case.analyzer.headers[-1].rows_missing_reason.endswith("too much of the time that the job has")
+
+
+async def test_an_analysis_leaves_the_job_its_time() -> None:
+    """An analyzer that hangs until the deadline makes the analysis unavailable, not the job fail."""
+    case = _Case()
+    case.analyzer.hangs = True
+    claim = replace(CLAIM, deadline=time.time() + 1)
+    header = analysis.AnalysisHeader(circuit=circuit.Circuit(num_qubits=2))
+    found = await case.insight.analyze(claim, PLAN, header, [run_of(0, 4, 5)], {})
+    assert found == (None, "ANALYZER_UNAVAILABLE")
+    assert time.time() < claim.deadline
+
+
+async def test_factors_are_of_one_order_of_wires_and_are_forgotten_with_their_job() -> None:
+    """Axes in another order need other factors; what ends without an analysis leaves nothing behind."""
+    case = _Case()
+    runs = [run_of(number, 4, 5) for number in range(3)]
+    runs[1].refs[0, 0].wires[:], runs[1].refs[1, 0].wires[:] = [1], [0]
+    for run, asked in zip(runs, (1, 2, 2), strict=True):
+        await case.insight.measure(CLAIM, circuit.Circuit(num_qubits=2), PLAN, run, {})
+        assert len(case.analyzer.asked) == asked
+    case.insight.forget(CLAIM.job_id)
+    await case.insight.measure(CLAIM, circuit.Circuit(num_qubits=2), PLAN, runs[0], {})
+    assert len(case.analyzer.asked) == 3
 
 
 async def test_what_the_analyzer_cannot_factor_is_a_reason() -> None:

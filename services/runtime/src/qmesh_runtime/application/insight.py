@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import reduce
 
@@ -26,6 +27,10 @@ ROWS_LIMIT = 16 << 20
 """Bytes of executed rows that are fetched; what is larger is compared where it is."""
 _CHUNK = 1 << 20
 _ATTEMPTS = 3
+_COMPARE_SHARE = 0.25
+"""Of the time until the job's deadline, what one comparison may take."""
+_ANALYZE_SHARE = 0.8
+"""Of the time until the job's deadline, what the analysis may take; the rest is for writing the result."""
 
 
 class Insight:
@@ -56,10 +61,18 @@ class Insight:
     ) -> None:
         """Has the holders compare what a pass left there, before it is released; the pass keeps the answer."""
         try:
-            run.overlap = await self._comparisons.spread(claim, form, plan, run, addresses)
+            async with _within(claim, _COMPARE_SHARE):
+                run.overlap = await self._comparisons.spread(claim, form, plan, run, addresses)
         except NotComparedError as error:
-            log.info("not compared by the holders", job_id=claim.job_id, reason=str(error))
             run.overlap = str(error)
+        except TimeoutError:
+            run.overlap = "it would have taken too much of the time that the job has"
+        if isinstance(run.overlap, str):
+            log.info("not compared by the holders", job_id=claim.job_id, reason=run.overlap)
+
+    def forget(self, job_id: str) -> None:
+        """Drops what was kept for the comparisons of a job."""
+        self._comparisons.forget(job_id)
 
     async def analyze(
         self,
@@ -70,6 +83,21 @@ class Insight:
         addresses: Mapping[str, list[str]],
     ) -> tuple[analysis.AnalyzeResponse | None, str | None]:
         """The analysis of what the passes of one parameter set executed, or None and a stable code."""
+        try:
+            async with _within(claim, _ANALYZE_SHARE):
+                return await self._analysis(claim, plan, header, runs, addresses)
+        except TimeoutError:
+            log.warning("no time was left for the analysis", job_id=claim.job_id)
+            return None, "ANALYZER_UNAVAILABLE"
+
+    async def _analysis(
+        self,
+        claim: Claim,
+        plan: planning.Plan,
+        header: analysis.AnalysisHeader,
+        runs: Sequence[RunState],
+        addresses: Mapping[str, list[str]],
+    ) -> tuple[analysis.AnalyzeResponse | None, str | None]:
         rows: list[VersionData] = []
         finals = final_refs(plan, runs[0].refs)
         if len(runs) > 1:
@@ -83,7 +111,6 @@ class Insight:
                 header.rows.extend(finals)
             except (PeerGoneError, CallTimeoutError) as error:
                 header.rows_missing_reason = f"executed rows could not be fetched: {error}"
-        self._comparisons.forget(claim.job_id)
         code = "ANALYZER_UNAVAILABLE"
         for attempt in range(1, _ATTEMPTS + 1):
             try:
@@ -129,6 +156,11 @@ class Insight:
             return await self._nodes.fetch(ref, addresses, fence, self._fetch_seconds)
         except (PeerGoneError, CallTimeoutError) as error:
             return error
+
+
+def _within(claim: Claim, share: float) -> asyncio.Timeout:
+    """A bound that leaves the job the rest of its time: insight never costs the counts."""
+    return asyncio.timeout(max(0.0, claim.deadline - time.time()) * share)
 
 
 def _tell(header: analysis.AnalysisHeader, runs: Sequence[RunState], why: str) -> None:

@@ -31,6 +31,9 @@ _KEPT_BYTES = 128 << 20
 _PUSH_SECONDS = 60.0
 _ATTEMPTS = 3
 
+_Key = tuple[str, str, int, tuple[tuple[int, ...], ...]]
+"""Job, plan, parameter set, and wires of the final components in axis order."""
+
 
 class NotComparedError(Exception):
     """The holders did not compare the executed state; says why."""
@@ -44,7 +47,7 @@ class Comparisons:
         self._analyzer = analyzer
         self._nodes = nodes
         self._turns = asyncio.Semaphore(_AT_ONCE)
-        self._kept: OrderedDict[tuple[str, str, int], Factors] = OrderedDict()
+        self._kept: OrderedDict[_Key, Factors] = OrderedDict()
 
     async def spread(
         self,
@@ -96,7 +99,7 @@ class Comparisons:
         finals: Sequence[state.ComponentRef],
     ) -> Factors:
         """The ideal state over the final components; slices of one plan end with the same ones."""
-        key = (claim.job_id, plan.plan_id, parameter_set)
+        key = (claim.job_id, plan.plan_id, parameter_set, tuple(tuple(ref.wires) for ref in finals))
         if (known := self._kept.get(key)) is not None:
             self._kept.move_to_end(key)
             return known

@@ -104,6 +104,8 @@ class JobProcessor:
             await self._fail(error.code, error.message)
         except BaseExceptionGroup as several:
             await self._fail_group(several)
+        finally:
+            self._services.insight.forget(self._claim.job_id)
 
     @property
     def ended(self) -> bool:
