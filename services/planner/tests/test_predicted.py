@@ -63,6 +63,16 @@ def test_a_code_that_a_node_cannot_keep_good_enough_is_not_planned_there() -> No
     assert _predicted("syndrome_extraction q;", services, 1, min_fidelity=0.95) == 1.0
 
 
+def test_a_gate_too_bad_to_be_planned_still_errs_inside_of_a_word() -> None:
+    """A CX figure below the least fidelity counts, as it does at the node; the word's better one does not stand in for it."""
+    services = {"syndrome_extraction": 0.99, "cnot": 0.7, "hadamard": H}
+    expected = _process(0.7, 2) ** 4 * READ**4
+    assert _predicted("syndrome_extraction q;", services, 3) == pytest.approx(expected)
+    with pytest.raises(MeshError) as refused:
+        _predicted("syndrome_extraction q;", services, 3, min_fidelity=0.8)
+    assert refused.value.code == "NO_CAPABLE_NODE"
+
+
 def test_a_reset_is_a_read() -> None:
     """What is read wrong is not reset."""
     assert _predicted("reset q[0];", {"measurement_feedforward": 0.9}, 1) == pytest.approx(READ)

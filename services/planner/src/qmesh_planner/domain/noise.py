@@ -33,8 +33,8 @@ def operation_fidelity(site: Site, operation: Operation) -> float:
 
 
 def _gate_fidelity(site: Site, service_type: str, operands: int, instead: str = "") -> float:
-    offer = site.offers.get(service_type, site.offers.get(instead))
-    return 1.0 if offer is None else process_fidelity(offer.fidelity, operands)
+    figure = site.figures.get(service_type, site.figures.get(instead))
+    return 1.0 if figure is None else process_fidelity(figure, operands)
 
 
 def _extraction_fidelity(site: Site, operands: int) -> float:

@@ -31,7 +31,12 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A node as the planner sees it."""
+    """A node as the planner sees it.
+
+    Attributes:
+        offers: services that may be planned there.
+        figures: advertised fidelities of all services of the node, also of those that may not be planned there.
+    """
 
     number: int
     node_id: str
@@ -47,6 +52,7 @@ class Site:
     dense_qubits: int
     t1_seconds: float
     t2_seconds: float
+    figures: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,4 +149,5 @@ def _site(number: int, node: registry.Node, min_fidelity: float) -> Site:
         node.capacity.dense_qubits or _DENSE_QUBITS,
         node.memory.t1_seconds,
         node.memory.t2_seconds,
+        {offer.service_type: offer.fidelity for offer in node.services},
     )
