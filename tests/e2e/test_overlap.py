@@ -5,13 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from qmesh_analyzer.domain.factors import factors_of
-from qmesh_node.domain.ensemble import Ensemble
-from qmesh_node.domain.overlap import overlaps
-from qmesh_runtime.domain.overlap import Factors, HolderOverlaps, spread_of
 from tests.mesh import LocalMesh, free_port, local_mesh
 
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(300)]
@@ -79,43 +74,3 @@ def test_overlaps_give_the_fidelity_of_rows(tmp_path: Path) -> None:
     assert dynamic["fidelity"]["fidelity_to_target_state"] is None
     assert dynamic["conditional_fidelity"] is None
     assert "NO_PURE_STATE" in dynamic["reasons"]["conditional_fidelity"]
-
-
-def test_a_wrong_plan_gives_the_infidelity_that_it_has() -> None:
-    """The three services' arithmetic in one process: an ideal state that is entangled over the executed components, in seven shots.
-
-    Factors by the analyzer, overlaps by the node, products by the runtime: the mean of |<ideal|executed>|^2 of the whole states.
-    """
-    rng = np.random.default_rng(6)
-
-    def drawn(rows: int, qubits: int) -> Any:
-        states = rng.normal(size=(rows, 2 << qubits)).view(np.complex128)
-        return states / np.linalg.norm(states, axis=1)[:, None]
-
-    ideal = drawn(1, 6)[0]
-    components, counts, shots = [[4, 0], [2], [1, 5, 3]], (3, 2, 4), 7
-    factors = factors_of(ideal, components)
-    parts = [
-        Ensemble(tuple(qubits), drawn(rows, len(qubits)), rng.integers(rows, size=shots).astype(np.uint32))
-        for qubits, rows in zip(components, counts, strict=True)
-    ]
-    answers = [
-        HolderOverlaps(part.rows, overlaps(part, vectors.copy()).tobytes(), part.row_of_shot.tobytes())
-        for part, vectors in zip(parts, factors.vectors, strict=True)
-    ]
-    told = Factors(tuple(factors.weights.tolist()), factors.remainder, (b"",) * 3)
-    spread = spread_of(told, answers)
-    exact = []
-    for shot in range(shots):
-        executed = np.zeros(64, dtype=np.complex128)
-        for index in range(64):
-            amplitude = 1.0 + 0j
-            for part, qubits in zip(parts, components, strict=True):
-                place = sum((index >> qubit & 1) << k for k, qubit in enumerate(qubits))
-                amplitude *= part.states[part.row_of_shot[shot], place]
-            executed[index] = amplitude
-        exact.append(abs(np.vdot(ideal, executed)) ** 2)
-    assert len(factors.weights) > 1
-    assert spread.mean == pytest.approx(np.mean(exact), abs=1e-12)
-    assert spread.stderr == pytest.approx(np.std(exact, ddof=1) / shots**0.5, abs=1e-12)
-    assert not spread.lower_bound

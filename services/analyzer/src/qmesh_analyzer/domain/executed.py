@@ -205,11 +205,7 @@ def fidelity(target: States, executed: Executed) -> Estimate:
 
 
 def fidelity_by_factors(target: States, components: Sequence[Rows], shots: int) -> tuple[Estimate, bool]:
-    """Mean over shots of |<ideal|executed>|^2 without the executed states of the whole register, and whether it is a lower bound.
-
-    Raises:
-        AnalysisError: the ideal state has nothing on the executed components.
-    """
+    """Mean over shots of |<ideal|executed>|^2 without the executed states of the whole register, and whether it is a lower bound."""
     factors = factors_of(target[0], [rows.qubits for rows in components])
     products = np.repeat(factors.weights[:, None], shots, axis=1).astype(np.complex128)
     for rows, vectors in zip(components, factors.vectors, strict=True):

@@ -30,7 +30,7 @@ class Factors:
     """sum over k of weights[k] x product over components c of vectors[c][k], plus a remainder.
 
     Attributes:
-        weights: positive weights, shape (K,).
+        weights: weights, shape (K,), K at least 1; positive, or a single 0 where nothing of the state can have been executed.
         vectors: for each component its normalised factors, shape (K, 2^n), the first qubit least significant.
         remainder: bound on the norm of what the terms leave out; 0 where that is rounding.
     """
@@ -49,8 +49,7 @@ def factors_of(state: _Vector, components: Sequence[Sequence[int]], most: int = 
         most: number of terms above which the rest is a remainder.
 
     Raises:
-        AnalysisError: INVALID_ARGUMENT, the components are not made of the state's qubits; NO_OVERLAP, nothing of the state is in |0>
-            on the other qubits.
+        AnalysisError: INVALID_ARGUMENT, the components are not made of the state's qubits.
     """
     qubits = state.size.bit_length() - 1
     named = [qubit for component in components for qubit in component]
@@ -68,7 +67,7 @@ def factors_of(state: _Vector, components: Sequence[Sequence[int]], most: int = 
     sizes = [1 << len(components[c]) for c in order]
     products, remainder = _products(kept, sizes, most)
     if not products:
-        raise AnalysisError("NO_OVERLAP", "the ideal state has nothing on the executed components")
+        products = [(0.0, [np.eye(1, size, dtype=np.complex128)[0] for size in sizes])]
     found: dict[int, States] = {}
     for place, c in enumerate(order):
         found[c] = np.stack([parts[place] for _, parts in products])
