@@ -504,6 +504,13 @@ def test_small_blocks_stay_in_the_loop_and_large_ones_do_not(lab: ModuleType) ->
     assert is_small(checks, [])
     checks.noise.readout_error = 0.01  # which draws 57 errors a shot
     assert not is_small(checks, [])
+    gates = lab.request(lab.parsed("cx q[0], q[1]; reset q[0];" * 20, 2), "n", shots=1000)
+    gates.executor = state.EXECUTOR_KIND_STABILIZER
+    assert not is_small(gates, [])  # 20 resets of 1000 shots
+    gates.shots.count = 300
+    assert is_small(gates, [])
+    gates.noise.readout_error = 0.01  # which draws an error for each operation
+    assert not is_small(gates, [])
     wide = lab.request(lab.parsed("".join(f"cx q[{i}], q[{i + 1}];" for i in range(19)), 20), "n")
     wide.ClearField("outputs")
     assert not is_small(wide, [])

@@ -44,15 +44,21 @@ def amplitudes_of(request: gate.ExecuteRequest, inputs: Sequence[Part]) -> int:
 
 
 def _reads(operation: gate.NodeOperation) -> int:
-    """Bits that are drawn, written or not."""
+    """Outcomes that are drawn, written or not."""
+    if operation.kind == circuit.OPERATION_KIND_RESET:
+        return 1
     code = _code(operation)
     return len(operation.writes) if code is None else code.num_bits
 
 
 def _errors(operation: gate.NodeOperation) -> int:
-    """Errors that are drawn inside a syndrome extraction: gates, resets, reads, corrections."""
+    """Errors that are drawn for an operation: its own, twice for each wire that waited, and once for each pair that strikes it.
+
+    Of a syndrome extraction those of its gates, resets, reads and corrections; of any other one, also a read or a reset, one.
+    """
     code = _code(operation)
-    return 0 if code is None else code.num_cx + code.num_h + 2 * code.num_bits + code.num_qubits
+    own = 1 if code is None else code.num_cx + code.num_h + 2 * code.num_bits + code.num_qubits
+    return own + 2 * len(operation.idle_ns) + len(operation.struck)
 
 
 def _code(operation: gate.NodeOperation) -> SyndromeCode | None:
