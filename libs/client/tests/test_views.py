@@ -55,6 +55,19 @@ def test_how_fidelity_was_measured_and_single_precision_are_said(show: Show) -> 
     assert "precision" not in show("seed", 140)
 
 
+def test_a_lower_bound_is_said_to_be_one(show: Show) -> None:
+    """It has a value, so that it is not listed as missing."""
+
+    def bound(found: dict[str, Any]) -> None:
+        found["result"]["quantum_result"]["reasons"] = {
+            "fidelity_to_target_state": "LOWER_BOUND: too many terms"
+        }
+
+    text = " ".join(show("seed", 140, bound).split())
+    assert "to the target state at least 1 (method: rows)" in text
+    assert "Without" not in text
+
+
 def test_many_fragments_are_shown_by_block_and_node(show: Show) -> None:
     """A hundred fragments become a row a block and a row a node, with the e-bits of each link by name."""
     text = show("clifford_noisy", 140)

@@ -131,11 +131,18 @@ def _insight(console: Console, insight: Mapping[str, Any]) -> None:
         lines.add_row("Fidelity", ", ".join(fidelity))
     reasons: dict[str, list[str]] = defaultdict(list)
     for field, reason in (insight.get("reasons") or {}).items():
-        reasons[reason].append(field)
+        if not _told(field, insight):
+            reasons[reason].append(field)
     for reason, names in reasons.items():
         lines.add_row("Without", Text(f"{', '.join(names)} ({reason})", style="dim"))
     console.print(lines)
     console.print()
+
+
+def _told(field: str, insight: Mapping[str, Any]) -> bool:
+    """Whether a field has a reason although it has a value: that is a lower bound."""
+    reason = (insight.get("reasons") or {}).get(field, "")
+    return bool(reason.startswith("LOWER_BOUND"))
 
 
 def _basis(insight: Mapping[str, Any]) -> str:
@@ -155,7 +162,9 @@ def _fidelity(insight: Mapping[str, Any]) -> list[str]:
     if fidelity.get("fidelity_to_target_state") is not None:
         stderr = f" ± {number(fidelity['stderr'])}" if fidelity["stderr"] else ""
         method = f" (method: {insight['method']})" if insight.get("method") else ""
-        found.append(f"to the target state {number(fidelity['fidelity_to_target_state'])}{stderr}{method}")
+        bound = "at least " if _told("fidelity_to_target_state", insight) else ""
+        value = number(fidelity["fidelity_to_target_state"])
+        found.append(f"to the target state {bound}{value}{stderr}{method}")
     elif insight.get("conditional_fidelity"):
         found.append(
             f"to the ideal of each shot's outcomes {number(insight['conditional_fidelity']['value'])}"

@@ -237,11 +237,6 @@ def availability(value: int) -> str:
     return _lower(advert.Availability.Name(advert.Availability.ValueType(value)), "AVAILABILITY_")
 
 
-AVAILABILITIES = tuple(
-    availability(value) for value in advert.Availability.values() if value != advert.AVAILABILITY_UNSPECIFIED
-)
-
-
 def tier(value: int) -> str:
     """platform_managed, ..."""
     return _lower(enroll.TrustTier.Name(enroll.TrustTier.ValueType(value)), "TRUST_TIER_")
