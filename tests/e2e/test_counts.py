@@ -78,17 +78,17 @@ def test_forced_spread_gives_the_same_counts(
 
 @pytest.mark.parametrize("file", ["clifford_t12.qasm", "qft6.qasm", "phase_estimation.qasm"])
 def test_single_precision_fits_the_exact_distribution(any_mesh: AnyMesh, file: str) -> None:
-    """A job of single precision is recorded as such, moves half the bytes, and is as right as its precision lets it be."""
+    """A job of single precision is recorded as such, takes less room, and is as right as its precision lets it be."""
     jobs = {p: any_mesh.run(file, shots=4096, seed=SEED, precision=p) for p in ("double", "single")}
-    moved = {}
+    room = {}
     for precision, job in jobs.items():
         assert job["status"] == "COMPLETED", job["error"]
         assert (job["precision"], job["result"]["precision"]) == (precision, precision)
         with any_mesh.client() as client:
             plan = client.plan(job["plan_id"])
         assert plan["precision"] == precision
-        moved[precision] = sum(block["state_bytes"] for block in plan["blocks"])
-    assert moved["single"] < moved["double"]
+        room[precision] = sum(block["state_bytes"] for block in plan["blocks"])
+    assert room["single"] < room["double"]
     insight = jobs["single"]["result"]["quantum_result"]
     assert oracle.fit(insight["counts"], oracle.distribution(file)) > 1e-4
     fidelity = insight["fidelity"]["fidelity_to_target_state"] or insight["conditional_fidelity"]["value"]

@@ -72,6 +72,16 @@ def test_fidelity_is_the_mean_over_shots_with_its_error(lab: ModuleType) -> None
     assert fidelity["stderr"] == pytest.approx(np.std([1] * 6 + [0] * 2, ddof=1) / 8**0.5)
 
 
+def test_counts_that_were_left_out_are_a_reason(lab: ModuleType) -> None:
+    """More different outcomes than the runtime sends: the distribution's fidelity is null, and says why."""
+    made = lab.request(lab.example("seed"), shots=8)
+    made.header.counts.clear()
+    document = Report(made.header, made.blobs).build()
+    assert document["distribution_fidelity"] is None
+    assert document["measured_probabilities"] == {"0": pytest.approx(1)}
+    assert document["reasons"]["distribution_fidelity"].startswith("TOO_MANY_COUNTS")
+
+
 def test_errors_that_no_shot_drew_are_left_open(lab: ModuleType) -> None:
     """With noise on, shots without an error leave 1.5 of their number as the standard error; with noise off nothing is open."""
     shots = 1000

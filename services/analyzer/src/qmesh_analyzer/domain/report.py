@@ -278,7 +278,10 @@ class Report:
         else:
             self._null(f"TOO_MANY_OUTCOMES: more than {LISTED_OUTCOMES:,} are not listed", names[0])
         if not sum(self._header.counts.values()):
-            self._null("NO_COUNTS", "distribution_fidelity")
+            self._null(
+                "TOO_MANY_COUNTS: more different outcomes were counted than are compared",
+                "distribution_fidelity",
+            )
             return
         value, expected = hellinger(self._header.counts, exact)
         self._document["distribution_fidelity"] = {

@@ -24,7 +24,7 @@ from qmesh_runtime.ports import JobStore
 _COUNTED_HERE = 1 << 16
 """Bits of all shots that are counted without a thread."""
 _MOST_OUTCOMES = 65_536
-"""Different bit strings of which the analysis may say how well they fit; the result lists any number."""
+"""Different bit strings of which the analysis says how well they fit; of more it gets none. The result lists any number."""
 
 
 class Finisher:

@@ -132,7 +132,7 @@ class AnalysisHeader(_message.Message):
 
     @_builtins.property
     def counts(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
-        """Counts by bit string, last declared register leftmost, registers separated by a space."""
+        """Counts by bit string, last declared register leftmost, registers separated by a space; empty where too many differ."""
 
     @_builtins.property
     def observables(self) -> _containers.RepeatedCompositeFieldContainer[_circuit_pb2.Observable]:
