@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
+from qmesh.circuit.v1.caller_pb2 import Caller
 from qmesh.events.v1 import events_pb2 as events
 from qmesh.fabric.v1 import state_pb2 as state
 from qmesh.runtime.v1 import runtime_pb2 as runtime
@@ -21,7 +24,9 @@ from qmesh_kit.settings import PostgresSection
 from qmesh_kit.sql import migrate, open_pool
 from qmesh_kit.testing import database, postgres_server
 from qmesh_runtime.__main__ import MIGRATIONS
+from qmesh_runtime.adapters.grpc_server import JobServicer
 from qmesh_runtime.adapters.postgres import Item, PostgresJobStore
+from qmesh_runtime.application.jobs import LARGE, Jobs
 from qmesh_runtime.domain.claim import Claim, RecordRow
 from qmesh_runtime.domain.history import JobHistory, now_message
 from qmesh_runtime.ports import NewJob, StaleClaimError
@@ -175,6 +180,28 @@ async def test_changes_are_durable_in_order_and_together(store: Replica) -> None
     assert [event.sequence for item in store.durable if not isinstance(item, NewJob) for event in item.events] == [
         2, 3, 4, 5, 6,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [LARGE - 1, LARGE, LARGE + 1, 3 * LARGE + 5])
+async def test_large_results_are_asked_for_by_themselves(store: Replica, size: int) -> None:
+    """A job carries results of up to 1 MiB, of more the size; `GetResult` gives any of them in pieces, to their tenant."""
+    claim = await claimed(store)
+    end = (await executing(store, claim)).enter(events.JOB_STATUS_COMPLETED)
+    end.result, end.summary = random.Random(size).randbytes(size), b"{}"
+    await store.enqueue(end)
+    servicer = JobServicer(Jobs(store, lambda _: None, AsyncMock()))
+    asked: dict[str, Any] = {"job_id": claim.job_id, "detail": runtime.RESULT_DETAIL_FULL}
+    mine, other = Caller(tenant_id="t"), Caller(tenant_id="other")
+    job = (await servicer.GetJob(runtime.GetJobRequest(caller=mine, **asked), None)).job
+    carried = size <= LARGE
+    assert (job.result_json, job.result_bytes) == ((end.result, 0) if carried else (b"", size))
+    pieces = [
+        part.piece async for part in servicer.GetResult(runtime.GetResultRequest(caller=mine, **asked), None)
+    ]
+    assert b"".join(pieces) == end.result
+    assert max(map(len, pieces)) <= LARGE
+    with pytest.raises(ServiceError, match="there is no job"):
+        await anext(servicer.GetResult(runtime.GetResultRequest(caller=other, **asked), None))
 
 
 async def test_stale_owner_writes_nothing(pool: AsyncConnectionPool, store: Replica) -> None:

@@ -45,8 +45,8 @@ class JobStore(Protocol):
         """Makes a job durable with its first event and outbox row; an idempotent repeat gives the first job."""
         ...
 
-    async def get(self, tenant_id: str, job_id: str, detail: int) -> runtime.Job:
-        """One job of a tenant."""
+    async def get(self, tenant_id: str, job_id: str, detail: int, most: int = ...) -> runtime.Job:
+        """One job of a tenant; of a result above `most` bytes it has the size only."""
         ...
 
     async def page(

@@ -23,6 +23,7 @@ from qmesh_runtime.ports import NewJob, StaleClaimError
 
 Item = NewJob | Change
 _DEADLINE = 10.0
+_LARGEST = (1 << 31) - 1  # of a value in PostgreSQL
 
 
 class PostgresJobStore:
@@ -77,12 +78,14 @@ class PostgresJobStore:
             )
         return await self.get(job.tenant_id, str(row[0]), runtime.RESULT_DETAIL_UNSPECIFIED)
 
-    async def get(self, tenant_id: str, job_id: str, detail: int) -> runtime.Job:
-        """One job of a tenant."""
+    async def get(self, tenant_id: str, job_id: str, detail: int, most: int = _LARGEST) -> runtime.Job:
+        """One job of a tenant; of a result above `most` bytes it has the size only."""
         column = {runtime.RESULT_DETAIL_FULL: "result", runtime.RESULT_DETAIL_SUMMARY: "summary"}.get(
             runtime.ResultDetail.ValueType(detail), "NULL::bytea"
         )
-        row = await self._one(sql.GET.format(result=column), {"tenant": tenant_id, "job": job_id})
+        row = await self._one(
+            sql.GET.format(result=column), {"tenant": tenant_id, "job": job_id, "most": most}
+        )
         if row is None:
             raise not_found(job_id)
         return job_of(row)

@@ -34,6 +34,7 @@ def job_of(row: TupleRow) -> runtime.Job:
         timeout_seconds=row[20],
         precision=state.Precision.ValueType(row[21]),
         result_json=bytes(row[22] or b""),
+        result_bytes=(row[23] or 0) if row[22] is None else 0,
     )
     if row[4]:
         job.error.code, job.error.message = row[4], row[5] or ""

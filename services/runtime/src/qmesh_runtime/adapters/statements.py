@@ -46,14 +46,15 @@ WITH job AS (
     SELECT job.job_id, job.tenant_id, %(subject)s, w.payload
     FROM unnest(%(job)s::uuid[], %(wake)s::bytea[]) AS w(job_id, payload) JOIN job USING (job_id)
 )
-SELECT {_COLUMNS}, NULL::bytea FROM job
+SELECT {_COLUMNS}, NULL::bytea, NULL::int FROM job
 """  # noqa: S608 - only the constant column list is formatted in
 
 GET = f"""
-SELECT {_COLUMNS}, {{result}} FROM runtime.workflow_runs WHERE tenant_id = %(tenant)s AND job_id = %(job)s
+SELECT {_COLUMNS}, CASE WHEN octet_length({{result}}) <= %(most)s THEN {{result}} END, octet_length({{result}})
+FROM runtime.workflow_runs WHERE tenant_id = %(tenant)s AND job_id = %(job)s
 """  # noqa: S608 - only the constant column list is formatted in
 LIST = f"""
-SELECT {_COLUMNS}, NULL::bytea FROM runtime.workflow_runs
+SELECT {_COLUMNS}, NULL::bytea, NULL::int FROM runtime.workflow_runs
 WHERE tenant_id = %(tenant)s AND (%(statuses)s::text[] IS NULL OR status = ANY(%(statuses)s::text[]))
   AND (%(before)s::timestamptz IS NULL OR (created_at, job_id) < (%(before)s::timestamptz, %(before_id)s::uuid))
 ORDER BY created_at DESC, job_id DESC LIMIT %(limit)s

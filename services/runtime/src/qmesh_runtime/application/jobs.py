@@ -70,11 +70,7 @@ class Jobs:
 
     async def get(self, request: runtime.GetJobRequest) -> runtime.Job:
         """One job; a large result has to be asked for by itself."""
-        job = await self._store.get(request.caller.tenant_id, _uuid(request.job_id), request.detail)
-        if len(job.result_json) > LARGE:
-            job.result_bytes = len(job.result_json)
-            job.ClearField("result_json")
-        return job
+        return await self._store.get(request.caller.tenant_id, _uuid(request.job_id), request.detail, LARGE)
 
     async def result(self, request: runtime.GetResultRequest) -> bytes:
         """A result document as JSON; empty without one."""
