@@ -18,13 +18,11 @@ from qmesh_model.gates import SERVICE_TYPES
 from qmesh_model.parser import parse
 from qmesh_node.domain.randomness import Draws
 from qmesh_planner.domain.plan import make_plan
-from qmesh_planner.domain.weights import Weights
-from tests.physics.splits import Pass
+from tests.physics.splits import WEIGHTS, Pass
 from tests.physics.stim_codes import STIM_CODES, Rates, Sample, StimMemory, judged
 
 CODES = [(name, basis) for name, code in STIM_CODES.items() for basis in code.logical]
 """Codes and the bases in which their logical states are kept."""
-_WEIGHTS = Weights(1000, 20_000, 50_000_000, 2000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +117,7 @@ def ours(memory: Memory, shots: int, seed: int, *, stabilizer: bool) -> Sample:
     form = wire.to_proto(parse(_text(memory)))
     topology = _node(memory.rates, code.size)
     plan = make_plan(
-        planner.CompileRequest(circuit=form, topology=topology, shots=shots, noise=True), _WEIGHTS
+        planner.CompileRequest(circuit=form, topology=topology, shots=shots, noise=True), WEIGHTS
     )
     one = Pass(plan, form, topology, Draws(seed, 0, shots), stabilizer=stabilizer, noise=True)
     one.run(random.Random(seed))

@@ -22,11 +22,10 @@ from qmesh_node.domain.executor import Executor
 from qmesh_node.domain.memory import Memory
 from qmesh_node.domain.randomness import Draws
 from qmesh_planner.domain.plan import make_plan
-from qmesh_planner.domain.weights import Weights
 from qmesh_runtime.domain.profile import memories_of, noise_profile
 from qmesh_runtime.domain.requests import operations_of
 from tests.mesh import EXAMPLES
-from tests.physics.splits import Pass
+from tests.physics.splits import WEIGHTS, Pass
 
 TOPOLOGIES = EXAMPLES / "topologies"
 HEAD = 'OPENQASM 3.0; include "stdgates.inc"; '
@@ -38,7 +37,6 @@ m[0] = measure network[0]; if (m[0]) { x network[1]; }
 cz network[1], circuit[1]; h network[1];
 m[1] = measure network[1]; if (m[1]) { z circuit[0]; }"""
 """A CZ that the program teleports over a pair of its own."""
-_WEIGHTS = Weights(1000, 20_000, 50_000_000, 2000)
 _REFERENCES = (4, 5)
 
 
@@ -91,7 +89,7 @@ def planned(text: str, topology: registry.Snapshot, shots: int) -> tuple[circuit
     """The plan of a program."""
     form = wire.to_proto(parse(text))
     request = planner.CompileRequest(circuit=form, topology=topology, shots=shots, noise=True)
-    return form, make_plan(request, _WEIGHTS)
+    return form, make_plan(request, WEIGHTS)
 
 
 def success(text: str, topology: registry.Snapshot, *, shots: int, seed: int, wanted: str) -> Prediction:

@@ -7,29 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qmesh.circuit.v1 import circuit_pb2
-from qmesh.fabric.v1 import gate_pb2 as gate
-from qmesh.fabric.v1 import state_pb2 as state
-from qmesh.planner.v1 import plan_pb2 as planning
 from qmesh.planner.v1 import planner_pb2 as planner
 from qmesh.registry.v1 import registry_pb2 as registry
 from qmesh_analyzer.domain.executed import mean_of
 from qmesh_model import wire
 from qmesh_model.gates import SERVICE_TYPES
 from qmesh_model.parser import parse
-from qmesh_node.domain.block import Block
-from qmesh_node.domain.ensemble import Ensemble
-from qmesh_node.domain.executor import Executor
-from qmesh_node.domain.memory import Memory
 from qmesh_node.domain.randomness import Draws
-from qmesh_node.domain.tableau import Part
 from qmesh_planner.domain.plan import make_plan
-from qmesh_planner.domain.weights import Weights
-from qmesh_runtime.domain.profile import memories_of, noise_profile
+from qmesh_runtime.domain.profile import memories_of
 from qmesh_runtime.domain.requests import operations_of
 from tests.physics.density import Density, Noise, ideal
+from tests.physics.splits import WEIGHTS, Pass
 
-_WEIGHTS = Weights(1000, 20_000, 50_000_000, 2000)
 _ONE = ("h", "x", "s", "t", "sx", "ry(0.7)", "rz(0.4)", "rx(1.1)")
 _TWO = (
     "cx", "cz", "cy", "swap", "cp(0.9)", "crx(0.6)", "cry(0.3)", "bell_pair", "teleport", "rzz(0.5)", "rxx(0.8)", "iswap", "ch",
@@ -132,7 +122,7 @@ def compare(seed: int, *, max_qubits: int = 8, shots: int = 2000, samples: int =
     qubits = sum(register.size for register in form.qubit_registers)
     topology = _snapshot(seed, qubits)
     plan = make_plan(
-        planner.CompileRequest(circuit=form, topology=topology, shots=shots, noise=True), _WEIGHTS
+        planner.CompileRequest(circuit=form, topology=topology, shots=shots, noise=True), WEIGHTS
     )
     nodes = {node.node_id: node for node in topology.nodes}
     operations = [
@@ -145,56 +135,13 @@ def compare(seed: int, *, max_qubits: int = 8, shots: int = 2000, samples: int =
     exact = float((vector.conj() @ Density(qubits).run(noisy).rho @ vector).real)
     found = []
     for number in range(samples):
-        estimate = mean_of(_overlaps(plan, form, nodes, shots, samples * seed + number, vector)).with_unseen(
-            shots
+        one = Pass(
+            plan, form, topology, Draws(samples * seed + number + 1, 0, shots), stabilizer=False, noise=True
         )
+        one.run(random.Random(number))
+        states, row_of_shot = one.state(range(qubits))
+        overlaps = np.abs(states @ vector.conj()) ** 2
+        estimate = mean_of(overlaps[row_of_shot]).with_unseen(shots)
         assert estimate.stderr is not None
         found.append(Sampled(estimate.value, estimate.stderr))
     return Comparison(qubits, len(plan.ebits), tuple(found), exact, plan.predicted_fidelity)
-
-
-def _overlaps(
-    plan: planning.Plan,
-    form: circuit_pb2.Circuit,
-    nodes: dict[str, registry.Node],
-    shots: int,
-    seed: int,
-    target: np.ndarray,
-) -> np.ndarray:
-    """Squared overlap of each shot's final state with the ideal one."""
-    kept: dict[tuple[int, int], Part] = {}
-    last: dict[int, Part] = {}
-    for block in plan.blocks:
-        node = nodes[block.candidates[0].node_id]
-        operations, headers = operations_of(plan, block, form, memories_of(nodes))
-        outputs = [
-            gate.OutputComponent(component=use.component, position=use.position, wires=use.wires)
-            for use in block.outputs
-        ]
-        parts = [kept[use.component, use.position].borrowed() for use in block.inputs]
-        executor = Executor(
-            Block(
-                operations, headers, outputs, block.fresh_wires, Draws(seed + 1, 0, shots), noise_profile(node),
-                stabilizer=block.executor == state.EXECUTOR_KIND_STABILIZER,
-            ),
-            parts, {}, {}, Memory(1 << 32).workspace(),
-        )  # fmt: skip
-        for use, component in zip(block.outputs, executor.run().components, strict=True):
-            component.freeze()
-            kept[use.component, use.position] = component
-            last.update(dict.fromkeys(use.wires, component))
-    ensembles = list({id(part): part for part in last.values()}.values())
-    whole: Ensemble | None = None
-    for part in ensembles:
-        assert isinstance(part, Ensemble)
-        whole = part if whole is None else whole.merge(part, lambda _rows: None)
-    assert whole is not None
-    n = sum(register.size for register in form.qubit_registers)
-    missing = [each for each in range(n) if each not in whole.wires]
-    for each in missing:
-        whole = whole.merge(Ensemble.zero(each, shots, np.complex128), lambda _rows: None)
-    order = [n - 1 - whole.wires.index(each) for each in reversed(range(n))]
-    states = (
-        whole.states.reshape(-1, *(2,) * n).transpose([0, *[1 + axis for axis in order]]).reshape(-1, 2**n)
-    )
-    return np.asarray(np.abs(states @ target.conj()) ** 2)[whole.row_of_shot]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 
 import numpy as np
 
@@ -34,7 +35,7 @@ from qmesh_runtime.domain.requests import operations_of
 from tests import oracle
 from tests.programs import Program, _apply, program
 
-_WEIGHTS = Weights(1000, 20_000, 50_000_000, 2000)
+WEIGHTS = Weights(1000, 20_000, 50_000_000, 2000)
 _NODES = (2, 3, 4, 5)
 _EXACT = 1e-10
 
@@ -157,6 +158,18 @@ class Pass:
         )
         return Executor(made, parts, reads, recorded, Memory(1 << 32).workspace()).run()
 
+    def state(self, wires: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """What was executed, before the readout: amplitudes by row, the first wire least significant, and the row of each shot."""
+        parts = {id(part): part for part in self.last.values()}.values()
+        dense = [expanded(part, np.complex128) if isinstance(part, Tableau) else part for part in parts]
+        touched = {wire for part in dense for wire in part.wires}
+        dense += [Ensemble.zero(wire, self.shots, np.complex128) for wire in wires if wire not in touched]
+        whole = reduce(lambda one, other: one.merge(other, lambda _rows: None), dense)
+        n = len(wires)
+        axes = [0, *(n - whole.wires.index(wire) for wire in reversed(wires))]
+        states = whole.states.reshape(-1, *(2,) * n).transpose(axes).reshape(-1, 2**n)
+        return states, whole.row_of_shot
+
     @property
     def shots(self) -> int:
         """How many."""
@@ -184,7 +197,7 @@ def counts_on(
     form: circuit_pb2.Circuit, topology: registry.Snapshot, *, seed: int, shots: int
 ) -> dict[str, int]:
     """Counts of a circuit as planned for a topology."""
-    plan = make_plan(planner.CompileRequest(circuit=form, topology=topology, shots=shots), _WEIGHTS)
+    plan = make_plan(planner.CompileRequest(circuit=form, topology=topology, shots=shots), WEIGHTS)
     one = Pass(plan, form, topology, Draws(seed, 0, shots), stabilizer=False)
     one.run(random.Random(seed))
     return one.counts()
@@ -201,7 +214,7 @@ def try_splits(seed: int, *, max_qubits: int = 10, shots: int = 1024) -> Outcome
     code = any(step.kind == "parity" for step in wanted.steps)
     for topology in snapshots(seed, wanted.num_qubits, code=code):
         try:
-            plan = make_plan(planner.CompileRequest(circuit=form, topology=topology, shots=shots), _WEIGHTS)
+            plan = make_plan(planner.CompileRequest(circuit=form, topology=topology, shots=shots), WEIGHTS)
         except MeshError as refusal:
             if refusal.code != "NO_CAPABLE_NODE":
                 raise
@@ -236,17 +249,7 @@ def _distance(wanted: Program, plan: planning.Plan, one: Pass) -> float:
     for step in wanted.steps:
         if step.kind == "unitary":
             exact = _apply(exact, step, n)
-    whole: Ensemble | None = None
-    for part in {id(part): part for part in one.last.values()}.values():
-        dense = expanded(part, np.complex128) if isinstance(part, Tableau) else part
-        whole = dense if whole is None else whole.merge(dense, lambda _rows: None)
-    for qubit in range(n):
-        if whole is None or plan.final_wires[qubit] not in whole.wires:
-            fresh = Ensemble.zero(plan.final_wires[qubit], 1, np.complex128)
-            fresh.row_of_shot = np.zeros(one.shots, dtype=np.uint32)
-            whole = fresh if whole is None else whole.merge(fresh, lambda _rows: None)
-    assert whole is not None
-    assert whole.rows == 1
-    axes = [n - 1 - whole.wires.index(plan.final_wires[qubit]) for qubit in reversed(range(n))]
-    vector = whole.states[0].reshape((2,) * n).transpose(axes).reshape(-1)
+    states, _ = one.state([plan.final_wires[qubit] for qubit in range(n)])
+    assert len(states) == 1
+    vector = states[0]
     return float(abs(1 - abs(np.vdot(exact, vector)) ** 2))
