@@ -29,7 +29,7 @@ class Passes:
         recorder: JobRecorder,
         requests: BlockRequests,
         recorded: Columns,
-        measure: Callable[[RunState], Awaitable[None]] | None = None,
+        measure: Callable[[RunState], Awaitable[None]],
     ) -> None:
         """Takes what all passes of the plan share.
 
@@ -78,7 +78,7 @@ class Passes:
             done.append(run)
             if waiting or len(done) > 1:
                 # the fidelity of the job needs that of every slice
-                if self._measure is not None and not any(isinstance(past.overlap, str) for past in done):
+                if not any(isinstance(past.overlap, str) for past in done):
                     await self._measure(run)
                 await self.forget([run])
         return done
