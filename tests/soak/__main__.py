@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from tests.soak import circuits, codes, faults, fidelity, fuzz, ion, splits
-from tests.soak.evidence import Evidence, commit_here
+from tests.soak.evidence import DIRTY, Evidence, commit_here
 
 _SOAKS: Mapping[str, Callable[[], Evidence]] = {
     "circuits": circuits.run,
@@ -35,6 +35,8 @@ def main() -> int:
         evidence.write(time.monotonic() - begun, commit)
         bad |= not evidence.passed
         sys.stdout.write(f"{name}: {'passed' if evidence.passed else 'FAILED'}\n")
+        if commit.endswith(DIRTY):
+            sys.stdout.write("  ! the checkout has changes, so that this is evidence of no commit\n")
         for figure, value in evidence.figures.items():
             sys.stdout.write(f"  {figure}: {value}\n")
         for finding in evidence.findings:

@@ -14,6 +14,8 @@ from typing import Any
 from tests.mesh import ROOT
 
 FOLDER = ROOT / "docs" / "evidence"
+DIRTY = "-dirty"
+"""Ends the commit of a checkout with changes."""
 
 
 @dataclass(slots=True)
@@ -67,4 +69,4 @@ def commit_here() -> str:
         return done.stdout.strip()
 
     changed = git("status", "--porcelain", "--", ".", ":!docs/evidence")
-    return git("rev-parse", "HEAD") + ("-dirty" if changed else "")
+    return git("rev-parse", "HEAD") + (DIRTY if changed else "")

@@ -179,7 +179,7 @@ class JobFrame:
     min_fidelity: float
     deadline: float
     single_pass: bool
-    """Whether each parameter set is one slice of shots: else its versions are of no use to the analysis."""
+    """Whether each parameter set is one slice of shots: else its versions are compared and released pass by pass, and none comes with an answer."""
     traceparent: str = ""
 
 
