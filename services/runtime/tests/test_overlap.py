@@ -137,7 +137,7 @@ PLAN = planning.Plan(
     chains=[planning.ComponentChain(component=c, final=True) for c in (0, 1)],
     blocks=[planning.Block(outputs=[planning.ComponentUse(component=c, position=0) for c in (0, 1)])],
 )
-CLAIM = Claim("job", "t", 7, events.JOB_STATUS_EXECUTING, 1, 1, time.time() + 60, False, (), b"")
+CLAIM = Claim("job", "t", 7, events.JOB_STATUS_EXECUTING, 1, 1, time.time() + 86_400, False, (), b"")
 
 
 def run_of(slice_: int, shots: int, size: int) -> RunState:
