@@ -113,10 +113,11 @@ async def _analyze(target: str, request: Any, seconds: float = 20.0) -> analysis
         await channel.close()
 
 
-def _slow(lab: ModuleType) -> Any:
-    """About ten seconds of arithmetic: 22 qubits, many gates."""
-    gates = "\n".join(f"cu(0.1, 0.2, 0.3, {k}.5) q[{k % 21}], q[{k % 21 + 1}];" for k in range(400))
-    return lab.request(f'OPENQASM 3.0;\ninclude "stdgates.inc";\nqubit[22] q;\n{gates}')
+def _slow(lab: ModuleType, qubits: int = 22, gates: int = 400) -> Any:
+    """Some seconds of arithmetic on amplitudes, which these gates need."""
+    pairs = [(k % (qubits - 1), k % (qubits - 1) + 1, k) for k in range(gates)]
+    body = "\n".join(f"cu(0.1, 0.2, 0.3, {k}.5) q[{a}], q[{b}];" for a, b, k in pairs)
+    return lab.request(f'OPENQASM 3.0;\ninclude "stdgates.inc";\nqubit[{qubits}] q;\n{body}')
 
 
 async def test_seed_example_is_analysed_with_streamed_rows(running: Running, seed_request: Any) -> None:
@@ -269,7 +270,7 @@ async def test_sigterm_drains_and_leaves_no_process(tmp_path: Path, lab: ModuleT
         await _serving(started.address)
         ready = json.loads((tmp_path / "ready").read_text())
         assert ready["ports"]["grpc"] == started.address
-        wide = lab.request('OPENQASM 3.0;\ninclude "stdgates.inc";\nqubit[20] q;\nh q;')
+        wide = _slow(lab, qubits=20, gates=200)  # ends within the drain
         async with asyncio.timeout(60):
             while not await _is_seen(started, call := asyncio.ensure_future(_analyze(started.address, wide))):
                 await call  # it ended before a look at it
