@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import resource
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BufferedReader
+from pathlib import Path
 from socket import socket
 
 import orjson
@@ -18,7 +21,8 @@ from google.protobuf.message import DecodeError
 
 from qmesh.analyzer.v1 import analyzer_pb2 as analysis
 from qmesh.circuit.v1 import circuit_pb2 as circuit
-from qmesh_analyzer import framing
+from qmesh_analyzer import framing, thread_data
+from qmesh_analyzer.domain import aer
 from qmesh_analyzer.domain.errors import AnalysisError
 from qmesh_analyzer.domain.factors import ideal_factors
 from qmesh_analyzer.domain.report import Report
@@ -27,6 +31,8 @@ from qmesh_kit import logs
 ERROR, RESULT = b"E", b"R"
 VERSION = qiskit.__version__
 AER_VERSION = qiskit_aer.__version__
+_RESERVE = 64 << 20
+"""Bytes of address space above what an analysis may have."""
 
 _BELL = circuit.Circuit(
     num_qubits=2,
@@ -53,9 +59,12 @@ def serve(connection: socket, memory_bytes: int, cpu_seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
     warm = analysis.AnalysisHeader(circuit=_BELL, shots=1, counts={"0": 1}).SerializeToString()
+    # before the limit: OpenBLAS crashes when it gets no memory for its buffers, which it keeps for ever
     answer = answer_of([framing.ANALYZE, warm, b"[]"])
-    # after the first matrix product: OpenBLAS crashes when it gets no memory for its buffers, which it keeps for ever
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    thread_data.allocate()
+    aer.start_thread(thread_data.allocate)
+    ceiling = _mapped() + memory_bytes
+    resource.setrlimit(resource.RLIMIT_AS, (ceiling + _RESERVE, ceiling + _RESERVE))
     with connection, connection.makefile("rb") as reader:
         while True:
             connection.sendall(framing.word(len(answer)))
@@ -65,8 +74,24 @@ def serve(connection: socket, memory_bytes: int, cpu_seconds: int) -> None:
                 parts = _receive(reader)
             except EOFError:
                 return
-            answer = answer_of(parts)
+            answer = answer_of(parts, ceiling)
             del parts
+
+
+def _mapped() -> int:
+    """Bytes of address space that this process has mapped."""
+    return int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
+
+
+@contextmanager
+def _memory_within(ceiling: int) -> Iterator[None]:
+    """Refuses memory above a ceiling; afterwards there is the reserve, to tell a failure and take the next request."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (ceiling, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def _bound_cpu(seconds: int) -> None:
@@ -90,11 +115,14 @@ def _exactly(reader: BufferedReader, count: int) -> bytes:
     return data
 
 
-def answer_of(parts: list[bytes]) -> bytes:
-    """The answer to one request: its kind first, then what `_analysis` or `_factors` takes."""
+def answer_of(parts: list[bytes], ceiling: int = resource.RLIM_INFINITY) -> bytes:
+    """The answer to one request, worked out below a ceiling of address space in bytes.
+
+    The parts are the kind first, then what `_analysis` or `_factors` takes.
+    """
     kind, *rest = parts
     try:
-        return RESULT + (_factors(*rest) if kind == framing.FACTOR else _analysis(rest))
+        return RESULT + (_factors(rest[0], ceiling) if kind == framing.FACTOR else _analysis(rest, ceiling))
     except AnalysisError as error:
         return _error(error.code, error.message)
     except DecodeError:
@@ -106,12 +134,15 @@ def answer_of(parts: list[bytes]) -> bytes:
         return _error("INTERNAL", "the analysis failed unexpectedly")
 
 
-def _analysis(parts: list[bytes]) -> bytes:
+def _analysis(parts: list[bytes], ceiling: int) -> bytes:
     """Analysis from its header, how many bytes of each component are rows, and the components."""
     begun = time.process_time()
     header = analysis.AnalysisHeader.FromString(parts[0])
-    report = Report(header, list(zip(parts[2:], orjson.loads(parts[1]), strict=True)))
-    document = orjson.dumps(report.build())
+    components = list(zip(parts[2:], orjson.loads(parts[1]), strict=True))
+    with _memory_within(ceiling):
+        report = Report(header, components)
+        built = report.build()
+    document = orjson.dumps(built)  # in the reserve: it crashes when it gets no memory
     return analysis.AnalyzeResponse(
         status=analysis.ANALYSIS_STATUS_PARTIAL if report.code else analysis.ANALYSIS_STATUS_COMPLETE,
         code=report.code,
@@ -121,14 +152,15 @@ def _analysis(parts: list[bytes]) -> bytes:
     ).SerializeToString()
 
 
-def _factors(request: bytes) -> bytes:
+def _factors(request: bytes, ceiling: int) -> bytes:
     """Factors of the ideal state: size of their header, the header, and the factors of each component, one behind the other."""
     wanted = analysis.FactorRequest.FromString(request)
-    made = ideal_factors(wanted)
-    header = analysis.FactorHeader(
-        weights=made.weights.tolist(), remainder=made.remainder
-    ).SerializeToString()
-    return b"".join([framing.word(len(header)), header, *(vectors.data for vectors in made.vectors)])
+    with _memory_within(ceiling):
+        made = ideal_factors(wanted)
+        vectors = b"".join(vectors.data for vectors in made.vectors)
+    header = analysis.FactorHeader(weights=made.weights.tolist(), remainder=made.remainder)
+    told = header.SerializeToString()
+    return b"".join([framing.word(len(told)), told, vectors])
 
 
 def _error(code: str, message: str) -> bytes:

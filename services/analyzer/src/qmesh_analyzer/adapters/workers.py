@@ -50,7 +50,7 @@ class WorkerPool:
     def __init__(
         self, size: int, memory_bytes: int, timeout_seconds: float, metrics: Metrics | None = None
     ) -> None:
-        """Takes the number of workers, the address space of each in bytes, and the longest analysis."""
+        """Takes the number of workers, the bytes that an analysis may have, and the seconds of the longest."""
         self._size = size
         self._memory = memory_bytes
         self._timeout = timeout_seconds

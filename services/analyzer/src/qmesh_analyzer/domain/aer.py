@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -22,6 +23,13 @@ def _simulator() -> Any:
     from qiskit_aer import AerSimulator
 
     return AerSimulator(method="statevector", max_parallel_threads=1, max_memory_mb=_MEMORY_MB)
+
+
+def start_thread(first: Callable[[], None]) -> None:
+    """Starts the one thread that Aer simulates in, which needs memory for its stack, and runs something there."""
+    from qiskit_aer.jobs.utils import DEFAULT_EXECUTOR
+
+    DEFAULT_EXECUTOR.submit(first).result()
 
 
 def simulate(form: circuit.Circuit) -> States:
