@@ -270,7 +270,7 @@ async def test_a_pass_without_all_its_versions_is_not_compared() -> None:
 
 async def test_an_analyzer_that_is_away_is_asked_again() -> None:
     """Three times, then it is a reason; the analysis itself is asked for all the same."""
-    case = _Case(ServiceError("UNAVAILABLE", "away"), limit=0)
+    case = _Case(ServiceError("UNAVAILABLE", "away", retry_after=0.001), limit=0)
     header = await case.analyze(run_of(0, 4, 5))
     assert len(case.analyzer.asked) == 3
     assert header.rows_missing_reason.endswith("UNAVAILABLE: away")

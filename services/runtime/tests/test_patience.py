@@ -7,7 +7,7 @@ import time
 import pytest
 
 from qmesh_kit.errors import ServiceError
-from qmesh_runtime.application.patience import patiently
+from qmesh_runtime.application.patience import if_told, patiently
 from qmesh_runtime.domain.policy import RetryPolicy
 
 QUICK = RetryPolicy(initial_seconds=0.001, maximum_seconds=0.001)
@@ -16,14 +16,15 @@ QUICK = RetryPolicy(initial_seconds=0.001, maximum_seconds=0.001)
 class _Service:
     """Fails as told, then answers."""
 
-    def __init__(self, *codes: str) -> None:
+    def __init__(self, *codes: str, retry_after: float | None = None) -> None:
         self.codes = list(codes)
         self.calls = 0
+        self.retry_after = retry_after
 
     async def ask(self) -> str:
         self.calls += 1
         if self.codes:
-            raise ServiceError(self.codes.pop(0), "told to")
+            raise ServiceError(self.codes.pop(0), "told to", retry_after=self.retry_after)
         return "answer"
 
 
@@ -50,3 +51,23 @@ async def test_patience_ends_with_the_deadline() -> None:
         await patiently(service.ask, "plan", time.time() + 0.2, QUICK)
     assert failed.value.code == "UNAVAILABLE"
     assert time.monotonic() - begun < 5
+
+
+async def test_what_a_job_can_do_without_is_asked_again_where_told() -> None:
+    """Two failures that say when to come again are followed by the answer; a third would be the last."""
+    service = _Service("UNAVAILABLE", "ANALYZER_WORKER_LOST", retry_after=0.001)
+    assert await if_told(service.ask, "analysis") == "answer"
+    assert service.calls == 3
+    away = _Service(*["UNAVAILABLE"] * 10, retry_after=0.001)
+    with pytest.raises(ServiceError):
+        await if_told(away.ask, "analysis")
+    assert away.calls == 3
+
+
+@pytest.mark.parametrize("code", ["ANALYZER_RESOURCE", "DEADLINE_EXCEEDED", "INVALID_ARGUMENT"])
+async def test_what_would_fail_again_is_not_repeated(code: str) -> None:
+    """An analysis that needs too much memory or time is not computed three times."""
+    service = _Service(code)
+    with pytest.raises(ServiceError) as failed:
+        await if_told(service.ask, "analysis")
+    assert (failed.value.code, service.calls) == (code, 1)

@@ -16,6 +16,7 @@ from qmesh.fabric.v1 import state_pb2 as state
 from qmesh.planner.v1 import plan_pb2 as planning
 from qmesh_kit.errors import ServiceError
 from qmesh_runtime.application.overlap import Comparisons, NotComparedError
+from qmesh_runtime.application.patience import AWAY, if_told
 from qmesh_runtime.domain.claim import Claim
 from qmesh_runtime.domain.overlap import Spread
 from qmesh_runtime.domain.requests import RunState, VersionData, final_refs
@@ -26,7 +27,6 @@ log = structlog.get_logger()
 ROWS_LIMIT = 16 << 20
 """Bytes of executed rows that are fetched; what is larger is compared where it is."""
 _CHUNK = 1 << 20
-_ATTEMPTS = 3
 _COMPARE_SHARE = 0.25
 """Of the time until the job's deadline, what one comparison may take."""
 _ANALYZE_SHARE = 0.8
@@ -111,21 +111,11 @@ class Insight:
                 header.rows.extend(finals)
             except (PeerGoneError, CallTimeoutError) as error:
                 header.rows_missing_reason = f"executed rows could not be fetched: {error}"
-        code = "ANALYZER_UNAVAILABLE"
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                return await self._analyzer.analyze(_parts(header, rows)), None
-            except ServiceError as error:
-                code = (
-                    "ANALYZER_UNAVAILABLE"
-                    if error.code in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
-                    else error.code
-                )
-                log.warning("analysis failed", job_id=claim.job_id, attempt=attempt, code=error.code)
-                if error.code == "INVALID_ARGUMENT":
-                    break
-                await asyncio.sleep(0.05 * attempt)
-        return None, code
+        try:
+            return await if_told(lambda: self._analyzer.analyze(_parts(header, rows)), "analysis"), None
+        except ServiceError as error:
+            log.warning("analysis failed", job_id=claim.job_id, code=error.code)
+            return None, "ANALYZER_UNAVAILABLE" if error.code in AWAY else error.code
 
     async def _fetch(
         self,

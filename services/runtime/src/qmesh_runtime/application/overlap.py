@@ -15,6 +15,7 @@ from qmesh.circuit.v1 import circuit_pb2 as circuit
 from qmesh.fabric.v1 import state_pb2 as state
 from qmesh.planner.v1 import plan_pb2 as planning
 from qmesh_kit.errors import ServiceError
+from qmesh_runtime.application.patience import if_told
 from qmesh_runtime.domain.claim import Claim
 from qmesh_runtime.domain.overlap import Factors, HolderOverlaps, Spread, spread_of
 from qmesh_runtime.domain.requests import RunState, final_refs, last_versions
@@ -29,7 +30,6 @@ _AT_ONCE = 2
 _KEPT_BYTES = 128 << 20
 """Factors that are kept for the next slice of their job."""
 _PUSH_SECONDS = 60.0
-_ATTEMPTS = 3
 
 _Key = tuple[str, str, int, tuple[tuple[int, ...], ...]]
 """Job, plan, parameter set, and wires of the final components in axis order."""
@@ -110,7 +110,10 @@ class Comparisons:
             final_wires=plan.final_wires,
             components=[analysis.ComponentWires(wires=ref.wires) for ref in finals],
         )
-        factors = await self._asked(request)
+        try:
+            factors = await if_told(lambda: self._analyzer.factor(request), "factors")
+        except ServiceError as error:
+            raise NotComparedError(f"{error.code}: {error.message}") from None
         if len(factors.weights) > 1:
             log.warning(
                 "the ideal state is entangled over the executed components",
@@ -123,16 +126,6 @@ class Comparisons:
         while len(self._kept) > 1 and sum(kept.nbytes for kept in self._kept.values()) > _KEPT_BYTES:
             self._kept.popitem(last=False)
         return factors
-
-    async def _asked(self, request: analysis.FactorRequest) -> Factors:
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                return await self._analyzer.factor(request)
-            except ServiceError as error:
-                if error.status != "UNAVAILABLE" or attempt == _ATTEMPTS:
-                    raise NotComparedError(f"{error.code}: {error.message}") from None
-                await asyncio.sleep(0.05 * attempt)
-        raise AssertionError  # the loop returns or raises
 
     async def _answers(
         self,
