@@ -163,8 +163,8 @@ async def test_a_deadline_ends_both_sides(pair: Pair) -> None:
     with pytest.raises(ServiceError) as failed:
         await pair.pieces("slow", timeout=0.2)
     assert failed.value.code == "DEADLINE_EXCEEDED"
-    assert time.monotonic() - begun < 3
-    async with asyncio.timeout(3):
+    assert time.monotonic() - begun < 20
+    async with asyncio.timeout(20):
         await pair.servicer.canceled.wait()
 
 

@@ -219,7 +219,7 @@ async def test_a_comparison_leaves_the_job_its_time() -> None:
     """A holder that hangs costs a share of what is left until the deadline, and is a reason; the analysis still comes."""
     case, run = _Case(limit=0), run_of(0, 4, 5)
     case.nodes.hangs = True
-    claim = replace(CLAIM, deadline=time.time() + 1)
+    claim = replace(CLAIM, deadline=time.time() + 3)
     header = analysis.AnalysisHeader(circuit=circuit.Circuit(num_qubits=2))
     assert await case.insight.analyze(claim, PLAN, header, [run], {}) == (analysis.AnalyzeResponse(), None)
     assert time.time() < claim.deadline
@@ -230,7 +230,7 @@ async def test_an_analysis_leaves_the_job_its_time() -> None:
     """An analyzer that hangs until the deadline makes the analysis unavailable, not the job fail."""
     case = _Case()
     case.analyzer.hangs = True
-    claim = replace(CLAIM, deadline=time.time() + 1)
+    claim = replace(CLAIM, deadline=time.time() + 3)
     header = analysis.AnalysisHeader(circuit=circuit.Circuit(num_qubits=2))
     found = await case.insight.analyze(claim, PLAN, header, [run_of(0, 4, 5)], {})
     assert found == (None, "ANALYZER_UNAVAILABLE")
