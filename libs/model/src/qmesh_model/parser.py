@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from qmesh_model import calls, declarations, effects
+from qmesh_model import calls, collector, declarations, effects
 from qmesh_model.bodies import Body, body_statement, close_body, open_body
 from qmesh_model.budgets import Budgets
 from qmesh_model.builder import Builder
@@ -525,4 +525,5 @@ def parse(text: str, limits: Limits = DEFAULT_LIMITS) -> Circuit:
     forbidden = forbidden_character(text)
     if forbidden is not None:
         raise CircuitError([forbidden])
-    return _Parser(_LINE_END.sub("\n", text), Budgets.of(limits)).run()
+    with collector.paused():
+        return _Parser(_LINE_END.sub("\n", text), Budgets.of(limits)).run()
