@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
@@ -129,3 +130,17 @@ async def test_a_wrong_token_is_said_without_the_token(server: NatsServer) -> No
         async with asyncio.timeout(10), connect_bus(section(server, "a-wrong-secret"), "test"):
             pass
     assert "a-wrong-secret" not in str(refused.value)
+
+
+async def test_a_server_that_comes_back_is_told(tmp_path: Path) -> None:
+    """Whoever listens hears that what was emitted meanwhile is lost, once for each time."""
+    back = asyncio.Event()
+    with contextlib.ExitStack() as first:
+        server = first.enter_context(nats_server(tmp_path))
+        async with connect_bus(section(server), "test") as bus:
+            bus.when_back(back.set)
+            first.close()
+            with nats_server(tmp_path):
+                async with asyncio.timeout(30):
+                    await back.wait()
+                assert bus.connected

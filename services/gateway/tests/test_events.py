@@ -112,6 +112,23 @@ async def test_silence_is_marked_and_history_is_looked_at_again(start: Any) -> N
         assert "id: 1" in lines
 
 
+async def test_what_a_bus_lost_while_it_was_away_comes_from_history(gateway: Any, until: Any) -> None:
+    """When the bus is back, streams do not wait for their next silence."""
+    job_id = (await gateway.submit()).json()["job_id"]
+    seen: list[int] = []
+    async with (
+        asyncio.timeout(10),  # the silence is longer
+        gateway.http.stream("GET", f"/jobs/{job_id}/events") as answer,
+        asyncio.TaskGroup() as group,
+    ):
+        group.create_task(_read(answer, seen))
+        await until(lambda: gateway.jobs.reads == 1)
+        gateway.jobs.happened(job_id, 1, EXECUTING)
+        gateway.jobs.happened(job_id, 2, COMPLETED)
+        gateway.live.catch_up()
+    assert seen == [1, 2]
+
+
 async def test_closing_gateway_ends_its_streams(gateway: Any, until: Any) -> None:
     """A stream ends when the gateway does, instead of holding up its drain."""
     job_id = (await gateway.submit()).json()["job_id"]

@@ -55,6 +55,7 @@ class Bus:
         """Made by `connect_bus`."""
         self._replicas = stream_replicas
         self._streams: dict[str, StreamConfig] = {}
+        self._when_back: list[Callable[[], None]] = []
         self._client = client
         self._js: JetStreamContext = client.jetstream(timeout=request_timeout)
         self._timeout = request_timeout
@@ -123,6 +124,15 @@ class Bus:
     async def subscribe(self, subject: str, handler: Handler) -> None:
         """Hands every message to a handler, for as long as the connection lives."""
         await self._client.subscribe(subject, cb=handler, pending_msgs_limit=65536)
+
+    def when_back(self, act: Callable[[], None]) -> None:
+        """Does something whenever the connection is back: what was emitted meanwhile never comes."""
+        self._when_back.append(act)
+
+    def tell_back(self) -> None:
+        """The connection is back."""
+        for act in self._when_back:
+            act()
 
     async def consume(
         self,
@@ -242,6 +252,7 @@ async def connect_bus(settings: NatsSection, name: str) -> AsyncIterator[Bus]:
 
     async def on_back() -> None:
         log.info("bus connection back")
+        bus.tell_back()
 
     options: dict[str, Any] = {
         "name": name,
@@ -261,12 +272,12 @@ async def connect_bus(settings: NatsSection, name: str) -> AsyncIterator[Bus]:
     if settings.ca_file is not None:
         options["tls"] = ssl.create_default_context(cafile=settings.ca_file)
     client = Client()
+    bus = Bus(client, settings.request_timeout, settings.stream_replicas)
     try:
         async with asyncio.timeout(settings.connect_timeout * 2):
             await client.connect(settings.url, **options)
     except (NatsError, OSError, TimeoutError) as error:
         raise BusError(f"cannot reach NATS: {error or 'timeout'}") from None
-    bus = Bus(client, settings.request_timeout, settings.stream_replicas)
     try:
         await bus.check()
         yield bus

@@ -26,6 +26,7 @@ async def serve(service: Service, settings: Settings) -> None:
     try:
         async with connect_bus(settings.nats, "gateway") as bus:
             await bus.subscribe(SUBJECT, live.deliver)
+            bus.when_back(live.catch_up)
             state = GatewayState(section, clients, live, Authenticator(key, section.tenant), bus)
             server = HttpServer(build(state), section.drain)
             async with asyncio.TaskGroup() as group:

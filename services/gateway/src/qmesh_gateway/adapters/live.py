@@ -42,6 +42,11 @@ class _Mailbox:
         else:
             self.queue.put_nowait(event)
 
+    def miss(self) -> None:
+        """Events may have been lost."""
+        self.lost = True
+        self.put(events.JobEvent())  # wakes the stream
+
 
 class LiveEvents:
     """Routes events to the streams that wait for their job."""
@@ -62,6 +67,12 @@ class LiveEvents:
             return
         for box in self._boxes.get(event.job_id, ()):
             box.put(event)
+
+    def catch_up(self) -> None:
+        """Has all streams look at history: the bus was away, and may have lost their events."""
+        for boxes in self._boxes.values():
+            for box in boxes:
+                box.miss()
 
     def close(self) -> None:
         """Ends all streams at their next event or silence; their readers resume elsewhere."""
