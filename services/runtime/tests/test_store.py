@@ -229,6 +229,22 @@ async def test_stale_owner_writes_nothing(pool: AsyncConnectionPool, store: Repl
     assert len(await store.claim([job.job_id], 1)) == 1
 
 
+async def test_nothing_follows_a_change_that_was_lost(store: Replica) -> None:
+    """A status, a plan or an answer that the database never got is no gap: what comes after it is refused."""
+    claim = await claimed(store)
+    history = JobHistory(claim)
+    await store.write(history.enter(events.JOB_STATUS_COMPILING))
+    history.enter(events.JOB_STATUS_RESERVING)  # lost
+    late = [history.enter(events.JOB_STATUS_EXECUTING), history.event(events.JOB_EVENT_TYPE_BLOCK_COMPLETED)]
+    late[1].records.append(record(claim))
+    results = await asyncio.gather(*map(store.enqueue, late), return_exceptions=True)
+    assert [type(result) for result in results] == [StaleClaimError] * 2
+    await store.let_go([claim])
+    (again,) = await store.claim([claim.job_id], 1)
+    assert (again.status, again.last_sequence) == (events.JOB_STATUS_COMPILING, 2)
+    assert await store.records(claim.job_id) == []
+
+
 async def test_record_and_fragment_are_committed_once(store: Replica) -> None:
     """The same signed answer twice is one record."""
     claim = await claimed(store)

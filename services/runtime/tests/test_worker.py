@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from qmesh_runtime.application.worker import Worker, _Running
+from qmesh_runtime.ports import StaleClaimError
 
 
 class _Store:
@@ -17,6 +18,7 @@ class _Store:
     def __init__(self) -> None:
         self.asked: list[int] = []
         self.often = asyncio.Event()
+        self.given_back: list[Any] = []
 
     async def heartbeat(self, claims: list[Any]) -> set[str]:
         """None of the leases is held."""
@@ -24,6 +26,11 @@ class _Store:
         if len(self.asked) == 3:
             self.often.set()
         return set()
+
+    async def let_go(self, claims: list[Any]) -> None:
+        """Takes leases back, unless the database is away."""
+        self.given_back += claims
+        raise ConnectionError
 
 
 @pytest.mark.parametrize("ended", [False, True])
@@ -46,3 +53,15 @@ async def test_only_a_job_that_goes_on_is_stopped_without_its_lease(ended: bool)
     if ended:
         await task
     beat.cancel()
+
+
+async def test_a_job_that_cannot_go_on_is_for_whoever_comes_first() -> None:
+    """Its lease is given back at once; that this may fail ends nothing."""
+    store, claim = _Store(), SimpleNamespace(job_id="job", fence=1)
+    worker = Worker(cast("Any", None), cast("Any", store), 0.03, 4)
+
+    async def process() -> None:
+        raise StaleClaimError("a write was lost")
+
+    await worker._process(cast("Any", SimpleNamespace(process=process)), cast("Any", claim))
+    assert store.given_back == [claim]

@@ -91,13 +91,13 @@ class JobStore(Protocol):
         """Makes a change durable.
 
         Raises:
-            StaleClaimError: the fence is not the job's newest any more.
+            StaleClaimError: the fence is not the job's newest any more, or the change does not follow the newest event.
         """
         ...
 
 
 class StaleClaimError(Exception):
-    """This runtime does not own the job any more."""
+    """This runtime does not own the job any more, or lost a write of it: whoever claims it next goes on from what is durable."""
 
 
 class PeerGoneError(Exception):

@@ -216,7 +216,9 @@ class PostgresJobStore:
         return [
             None
             if (change.job_id, change.fence) in held
-            else StaleClaimError(f"job {change.job_id} is not this runtime's any more")
+            else StaleClaimError(
+                f"job {change.job_id} is not this runtime's any more, or a write before was lost"
+            )
             for change in changes
         ]
 

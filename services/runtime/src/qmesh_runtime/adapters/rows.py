@@ -57,6 +57,7 @@ def merge(changes: Sequence[Change]) -> list[Change]:
                 change.job_id,
                 change.tenant_id,
                 change.fence,
+                change.after,
                 change.status,
                 list(change.events),
                 plan_id=change.plan_id,

@@ -110,19 +110,19 @@ SELECT execution_id, plan_id, block_id, parameter_set, slice, node_id, fragment_
 FROM runtime.execution_records WHERE job_id = %(job)s ORDER BY number
 """
 _UPDATED = """
-    UPDATE runtime.workflow_runs r SET status = c.status, last_sequence = greatest(r.last_sequence, c.last_sequence),
+    UPDATE runtime.workflow_runs r SET status = c.status, last_sequence = c.last_sequence,
         progress_total = c.total, progress_completed = c.completed, progress_active = c.active,
         plan_ids = CASE WHEN c.plan_id IS NULL THEN r.plan_ids ELSE array_append(r.plan_ids, c.plan_id) END,
         error_code = coalesce(c.error_code, r.error_code),
         error_message = coalesce(c.error_message, r.error_message),
         result = coalesce(c.result, r.result), summary = coalesce(c.summary, r.summary),
         claims = CASE WHEN c.advanced THEN 0 ELSE r.claims END, updated_at = clock_timestamp()
-    FROM unnest(%(job)s::uuid[], %(fence)s::bigint[], %(status)s::text[], %(last)s::bigint[], %(total)s::int[],
+    FROM unnest(%(job)s::uuid[], %(fence)s::bigint[], %(after)s::bigint[], %(status)s::text[], %(last)s::bigint[], %(total)s::int[],
         %(completed)s::int[], %(active)s::int[], %(plan)s::uuid[], %(code)s::text[], %(message)s::text[],
         %(result)s::bytea[], %(summary)s::bytea[], %(advanced)s::bool[])
-      AS c(job_id, fence, status, last_sequence, total, completed, active, plan_id, error_code, error_message, result,
+      AS c(job_id, fence, after, status, last_sequence, total, completed, active, plan_id, error_code, error_message, result,
            summary, advanced)
-    WHERE r.job_id = c.job_id AND r.fence = c.fence AND NOT r.final
+    WHERE r.job_id = c.job_id AND r.fence = c.fence AND r.last_sequence = c.after AND NOT r.final
     RETURNING r.job_id, r.fence, r.tenant_id
 """
 _HISTORY_ADDED = """
@@ -222,8 +222,9 @@ def apply(changes: Sequence[Change], merged: Sequence[Change]) -> tuple[str, dic
     parameters: dict[str, Any] = {
         "job": [change.job_id for change in merged],
         "fence": [change.fence for change in merged],
+        "after": [change.after for change in merged],
         "status": [status_name(change.status) for change in merged],
-        "last": [change.events[-1].sequence if change.events else 0 for change in merged],
+        "last": [change.events[-1].sequence if change.events else change.after for change in merged],
         "total": [item.total for item in progress],
         "completed": [item.completed for item in progress],
         "active": [item.active for item in progress],

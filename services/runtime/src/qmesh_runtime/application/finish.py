@@ -19,7 +19,6 @@ from qmesh_runtime.domain.claim import Change, Claim
 from qmesh_runtime.domain.counts import counts_of, final_columns, join_columns
 from qmesh_runtime.domain.history import JobHistory
 from qmesh_runtime.domain.requests import RunState
-from qmesh_runtime.ports import JobStore
 
 _COUNTED_HERE = 1 << 16
 """Bits of all shots that are counted without a thread."""
@@ -30,11 +29,8 @@ _MOST_OUTCOMES = 65_536
 class Finisher:
     """Makes the result of an executed plan durable."""
 
-    def __init__(
-        self, store: JobStore, insight: Insight, recorder: JobRecorder, history: JobHistory, claim: Claim
-    ) -> None:
+    def __init__(self, insight: Insight, recorder: JobRecorder, history: JobHistory, claim: Claim) -> None:
         """Takes what the job has gathered."""
-        self._store = store
         self._insight = insight
         self._recorder = recorder
         self._history = history
@@ -52,12 +48,14 @@ class Finisher:
         passes: Sequence[RunState],
     ) -> None:
         """Forms the counts of a parameter set from its passes, in order of their shots, and asks for its analysis."""
-        if self._analyzed is not None:
-            self._recorder.write(self._analyzed)
         final = _final(form, passes)
         self._columns.update({(number << 16) + bit: column for bit, column in enumerate(final)})
-        insight, self._analyzed = await self._analyze(context, request, form, passes, final)
+        insight, analyzed = await self._analyze(context, request, form, passes, final)
         self._insights.append(insight)
+        if number + 1 < len(request.parameter_sets):
+            self._recorder.write(analyzed)
+        else:
+            self._analyzed = analyzed
 
     async def complete(
         self, context: PassContext, request: runtime.SubmitRequest, reservations: Mapping[str, str]
@@ -66,12 +64,11 @@ class Finisher:
         document = self._document(context, request, self._insights, reservations)
         change = self._history.enter(events.JOB_STATUS_COMPLETED)
         if self._analyzed is not None:
-            change.events[:0] = self._analyzed.events  # one commit for both
+            change.begin_with(self._analyzed)  # one commit for both
         change.result = orjson.dumps(document)
         change.summary = orjson.dumps(documents.summary(document))
         change.columns = self._columns
-        await self._recorder.settle()
-        await self._store.write(change)
+        await self._recorder.commit(change)
 
     async def _analyze(
         self,

@@ -86,7 +86,8 @@ class JobProcessor:
         """Runs the job to COMPLETED, FAILED or CANCELED, unless another runtime takes it.
 
         Raises:
-            StaleClaimError: another runtime owns the job; nothing more may be written.
+            StaleClaimError: another runtime owns the job, or a write was lost; nothing more may be written.
+            TimeoutError: a write took too long.
         """
         try:
             if self._claim.claims >= _POISON_CLAIMS:
@@ -96,9 +97,11 @@ class JobProcessor:
                 return
             if self._claim.fence > 1:
                 self._recorder.write(self._history.event(events.JOB_EVENT_TYPE_CLAIMED))
-            async with asyncio.timeout(max(0.0, self._claim.deadline - time.time())):
+            async with asyncio.timeout(max(0.0, self._claim.deadline - time.time())) as bound:
                 await self._run()
         except TimeoutError:
+            if not bound.expired():
+                raise
             await self._fail("DEADLINE_EXCEEDED", f"not done after {self._request.timeout_seconds:g} s")
         except (MeshError, ServiceError) as error:
             await self._fail(error.code, error.message)
@@ -119,7 +122,7 @@ class JobProcessor:
     async def cancel(self) -> None:
         """Ends the job by the user's wish; the caller has stopped `process` before."""
         self._history.add(change := self._history.change(), events.JOB_EVENT_TYPE_CANCEL_REQUESTED)
-        await self._services.store.write(change)
+        await self._recorder.commit(change)
         await self._end(events.JOB_STATUS_CANCELED)
 
     async def _run(self) -> None:
@@ -149,7 +152,7 @@ class JobProcessor:
             self._recorder.planned(compiled)
             if await self._reservations.take_over(compiled):
                 if self._history.status == events.JOB_STATUS_RESERVING:
-                    await self._services.store.write(self._history.enter(events.JOB_STATUS_EXECUTING))
+                    await self._recorder.commit(self._history.enter(events.JOB_STATUS_EXECUTING))
                 return compiled, True
             if self._history.status == events.JOB_STATUS_EXECUTING:
                 await self._reservations.take(compiled, self._claim.deadline - time.time())
@@ -236,7 +239,7 @@ class JobProcessor:
         new = await self._compile(generation, compiled.plan.plan_id, excluded)
         change = self._history.change()
         self._planned(change, new)
-        await self._services.store.write(change)
+        await self._recorder.commit(change)
         await self._reservations.take(new, self._claim.deadline - time.time())
         return new
 
@@ -262,9 +265,7 @@ class JobProcessor:
             asked=self._asked,
         )
         memories = memories_of(compiled.nodes) if request.noise else None
-        finisher = Finisher(
-            self._services.store, self._services.insight, self._recorder, self._history, self._claim
-        )
+        finisher = Finisher(self._services.insight, self._recorder, self._history, self._claim)
         for number, asked in enumerate(runs):
             form = self._form(number)
             requests = BlockRequests(self._frame(plan.slices), plan, form, memories)
@@ -347,7 +348,7 @@ class JobProcessor:
         if error is not None:
             change.error = error
             change.events[-1].error.CopyFrom(error)
-        await self._services.store.write(change)
+        await self._recorder.commit(change)
         try:
             await self._reservations.give_back("job ended")
         except ServiceError as refused:

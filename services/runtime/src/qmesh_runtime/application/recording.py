@@ -18,7 +18,7 @@ from qmesh_runtime.domain.history import JobHistory
 from qmesh_runtime.domain.requests import RunState
 from qmesh_runtime.domain.result import iso
 from qmesh_runtime.domain.truth import BlockTruth
-from qmesh_runtime.ports import Compiled, JobStore, Observations
+from qmesh_runtime.ports import Compiled, JobStore, Observations, StaleClaimError
 
 log = structlog.get_logger()
 
@@ -27,7 +27,7 @@ _NODE_FAILURES = frozenset({"PEER_GONE", "TIMEOUT", "INTERNAL", "FIDELITY_LOW"})
 
 
 class JobRecorder:
-    """Writes in order, without waiting; `settle` waits for everything and raises the first refusal."""
+    """Writes in order, without waiting; after the first refusal nothing more is written."""
 
     def __init__(
         self, store: JobStore, history: JobHistory, observations: Observations, claim: Claim
@@ -38,7 +38,7 @@ class JobRecorder:
         self._observations = observations
         self._claim = claim
         self._pending: set[asyncio.Future[None]] = set()
-        self._refused: BaseException | None = None
+        self._refused: StaleClaimError | None = None
         self._compiled: Compiled | None = None
         self._columns: dict[tuple[int, int, int], dict[int, bytes]] = {}
         self._committed: set[tuple[int, int, str]] = set()
@@ -46,26 +46,35 @@ class JobRecorder:
         self.failures: list[dict[str, object]] = []
 
     def write(self, change: Change) -> None:
-        """Makes a change durable without waiting for it."""
+        """Makes a change durable without waiting for it.
+
+        Raises:
+            StaleClaimError: an earlier write was refused or lost.
+        """
+        if self._refused is not None:
+            raise self._refused
         future = self._store.enqueue(change)
         self._pending.add(future)
         future.add_done_callback(self._settled)
 
     def _settled(self, future: asyncio.Future[None]) -> None:
         self._pending.discard(future)
-        if not future.cancelled() and (error := future.exception()) is not None and self._refused is None:
-            self._refused = error
+        if future.cancelled() or (error := future.exception()) is None or self._refused is not None:
+            return
+        lost = f"a write of job {self._claim.job_id} was lost: {error!r}"
+        self._refused = error if isinstance(error, StaleClaimError) else StaleClaimError(lost)
 
-    async def settle(self) -> None:
-        """Waits until everything written so far is durable.
+    async def commit(self, change: Change) -> None:
+        """Makes a change durable, after everything written before it.
 
         Raises:
-            StaleClaimError: a write was refused, the job belongs to another runtime.
+            StaleClaimError: this or an earlier write was refused or lost.
         """
         while self._pending:
             await asyncio.wait(self._pending)
         if self._refused is not None:
             raise self._refused
+        await self._store.write(change)
 
     def planned(self, compiled: Compiled) -> None:
         """Notes the plan that the following blocks belong to."""

@@ -97,8 +97,9 @@ class Worker:
     async def _process(self, processor: JobProcessor, claim: Claim) -> None:
         try:
             await processor.process()
-        except StaleClaimError:
-            log.warning("a job was taken over", job_id=claim.job_id, fence=claim.fence)
+        except StaleClaimError as error:
+            log.warning("a job was let go", job_id=claim.job_id, fence=claim.fence, reason=str(error))
+            await self._let_go([claim])
         except Exception:  # one job must not end the others; its lease runs out and it is claimed again
             log.exception("a job stopped unexpectedly", job_id=claim.job_id)
         finally:
@@ -109,6 +110,15 @@ class Worker:
                 self._idle.set()
             if self._doorbell:
                 self._rung.set()
+
+    async def _let_go(self, claims: Sequence[Claim]) -> None:
+        """Gives leases back at once; where that fails they run out."""
+        try:
+            await self._store.let_go(claims)
+        except Exception as error:
+            if not is_foreseen(error):
+                raise
+            log.warning("leases were not given back", error=repr(error)[:200])
 
     async def cancel(self, job_id: str) -> None:
         """Ends a job by the user's wish: the owner does it, or whoever can claim it."""
@@ -162,5 +172,5 @@ class Worker:
             for running in mine.values():
                 running.task.cancel()
             await asyncio.wait([running.task for running in mine.values()])
-            await self._store.let_go([running.claim for running in mine.values()])
+            await self._let_go([running.claim for running in mine.values()])
             log.info("jobs given back", jobs=len(mine))

@@ -40,11 +40,15 @@ class RecordRow:
 
 @dataclass(slots=True)
 class Change:
-    """One atomic step of a job under a fence; everything in it becomes durable together."""
+    """One atomic step of a job under a fence; everything in it becomes durable together, or not at all.
+
+    It follows the event of number `after`: where that is not the newest, a step before this one was lost.
+    """
 
     job_id: str
     tenant_id: str
     fence: int
+    after: int
     status: int
     events: list[JobEvent] = field(default_factory=list)
     records: list[RecordRow] = field(default_factory=list)
@@ -55,3 +59,8 @@ class Change:
     summary: bytes | None = None
     columns: dict[int, bytes] = field(default_factory=dict)
     advanced: bool = False
+
+    def begin_with(self, earlier: Change) -> None:
+        """Takes in the events of the step before this one."""
+        self.after = earlier.after
+        self.events[:0] = earlier.events

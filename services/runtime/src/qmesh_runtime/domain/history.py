@@ -44,6 +44,7 @@ class JobHistory:
             job_id=self._claim.job_id,
             tenant_id=self._claim.tenant_id,
             fence=self._claim.fence,
+            after=self._sequence,
             status=self.status,
             progress=progress,
         )
