@@ -74,3 +74,13 @@ async def test_each_change_says_what_it_follows() -> None:
     await recorder.commit(end)
     assert [change.after for change in store.asked] == [1, 2, 3, 4]
     assert [[event.sequence for event in change.events] for change in store.asked] == [[2], [3], [4], [5, 6]]
+
+
+@pytest.mark.parametrize(
+    "error", [ConnectionError("the server is gone"), TimeoutError(), StaleClaimError("not mine")]
+)
+async def test_a_write_that_is_waited_for_is_lost_like_the_others(error: Exception) -> None:
+    """A database that goes away, or hangs, ends no job: it is taken up from what is durable."""
+    history, recorder = _recorder(_Store(0, error))
+    with pytest.raises(StaleClaimError):
+        await recorder.commit(history.enter(_STEPS[0]))

@@ -87,8 +87,8 @@ class JobProcessor:
 
         Raises:
             StaleClaimError: another runtime owns the job, or a write was lost; nothing more may be written.
-            TimeoutError: a write took too long.
         """
+        bound = asyncio.timeout(max(0.0, self._claim.deadline - time.time()))
         try:
             if self._claim.claims >= _POISON_CLAIMS:
                 raise MeshError("POISON", f"given up after {self._claim.claims} claims without progress")  # noqa: TRY301 - ends the job like every other error
@@ -97,7 +97,7 @@ class JobProcessor:
                 return
             if self._claim.fence > 1:
                 self._recorder.write(self._history.event(events.JOB_EVENT_TYPE_CLAIMED))
-            async with asyncio.timeout(max(0.0, self._claim.deadline - time.time())) as bound:
+            async with bound:
                 await self._run()
         except TimeoutError:
             if not bound.expired():

@@ -12,6 +12,7 @@ from qmesh.fabric.v1 import gate_pb2 as gate
 from qmesh.fabric.v1 import state_pb2 as state
 from qmesh.planner.v1 import plan_pb2 as planning
 from qmesh.registry.v1 import registry_pb2 as registry
+from qmesh_kit.errors import is_foreseen
 from qmesh_runtime.application.execution import BlockOutcome
 from qmesh_runtime.domain.claim import Change, Claim, RecordRow
 from qmesh_runtime.domain.history import JobHistory
@@ -61,8 +62,10 @@ class JobRecorder:
         self._pending.discard(future)
         if future.cancelled() or (error := future.exception()) is None or self._refused is not None:
             return
-        lost = f"a write of job {self._claim.job_id} was lost: {error!r}"
-        self._refused = error if isinstance(error, StaleClaimError) else StaleClaimError(lost)
+        self._refused = error if isinstance(error, StaleClaimError) else self._lost(error)
+
+    def _lost(self, error: BaseException) -> StaleClaimError:
+        return StaleClaimError(f"a write of job {self._claim.job_id} was lost: {error!r}")
 
     async def commit(self, change: Change) -> None:
         """Makes a change durable, after everything written before it.
@@ -74,7 +77,12 @@ class JobRecorder:
             await asyncio.wait(self._pending)
         if self._refused is not None:
             raise self._refused
-        await self._store.write(change)
+        try:
+            await self._store.write(change)
+        except Exception as error:
+            if isinstance(error, StaleClaimError) or not is_foreseen(error):
+                raise
+            raise self._lost(error) from None
 
     def planned(self, compiled: Compiled) -> None:
         """Notes the plan that the following blocks belong to."""
