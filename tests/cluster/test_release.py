@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 
 from qmesh_client.exits import Exit
+from qmesh_kit.ports import free_port
 from tests.cluster.conftest import NAMESPACE, RELEASE, Note
 from tests.cluster.forward import Client
 from tests.cluster.kube import CHART, ROOT, CommandError, Namespace, eventually, is_ready
 from tests.cluster.objects import COMPONENTS, INSTANCE, component
-from tests.mesh import EXAMPLES, QMESH, free_port, local_mesh
+from tests.mesh import EXAMPLES, QMESH, local_mesh
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mesh import AnyMesh, LocalMesh, free_port, local_mesh, release_mesh
+from qmesh_kit.ports import free_port
+from tests.mesh import AnyMesh, LocalMesh, local_mesh, release_mesh
 
 RELEASE = os.environ.get("QMESH_E2E_KUBE")
 

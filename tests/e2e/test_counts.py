@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from qmesh_kit.ports import free_port
 from tests import oracle
-from tests.mesh import EXAMPLES, AnyMesh, free_port, local_mesh
+from tests.mesh import EXAMPLES, AnyMesh, local_mesh
 
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(300)]
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.mesh import AnyMesh, LocalMesh, free_port, local_mesh
+from qmesh_kit.ports import free_port
+from tests.mesh import AnyMesh, LocalMesh, local_mesh
 
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(240)]
 

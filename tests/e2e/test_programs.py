@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from qmesh_kit.ports import free_port
 from tests import oracle
-from tests.mesh import AnyMesh, free_port, local_mesh
+from tests.mesh import AnyMesh, local_mesh
 from tests.programs import program
 
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(300)]

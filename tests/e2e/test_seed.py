@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mesh import EXAMPLES, AnyMesh, LocalMesh, free_port, leftovers
+from qmesh_kit.ports import free_port
+from tests.mesh import EXAMPLES, AnyMesh, LocalMesh, leftovers
 
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(240)]
 

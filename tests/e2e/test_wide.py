@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.mesh import LocalMesh, free_port, local_mesh
+from qmesh_kit.ports import free_port
+from tests.mesh import LocalMesh, local_mesh
 
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(300)]
 

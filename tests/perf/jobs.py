@@ -15,7 +15,8 @@ from typing import Any
 
 import psutil
 
-from tests.mesh import EXAMPLES, LocalMesh, free_port, local_mesh
+from qmesh_kit.ports import free_port
+from tests.mesh import EXAMPLES, LocalMesh, local_mesh
 from tests.perf.figure import Figure, quantile
 
 _WARM = 30

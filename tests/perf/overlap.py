@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.mesh import LocalMesh, free_port, local_mesh
+from qmesh_kit.ports import free_port
+from tests.mesh import LocalMesh, local_mesh
 from tests.perf.figure import Figure
 
 _JOBS = (

@@ -7,7 +7,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.mesh import free_port, local_mesh
+from qmesh_kit.ports import free_port
+from tests.mesh import local_mesh
 from tests.perf.figure import Figure, quantile
 
 _TEXT = """OPENQASM 3.0;

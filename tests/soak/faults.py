@@ -14,7 +14,8 @@ from random import Random
 from typing import Any
 
 from qmesh_client.mesh import MeshRefusedError, MeshUnreachableError
-from tests.mesh import LocalMesh, free_port, local_mesh, patiently
+from qmesh_kit.ports import free_port
+from tests.mesh import LocalMesh, local_mesh, patiently
 from tests.programs import program
 from tests.soak.evidence import Evidence
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from qmesh_kit import ports
 from qmesh_local.control import ask
 from qmesh_local.layout import Layout
 from qmesh_local.plan import Endpoints, Ports, ProcessSpec
@@ -50,10 +51,7 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
 @pytest.fixture
 def free_port() -> int:
     """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    return ports.free_port()
 
 
 def spec(layout: Layout, name: str, script: str = READY) -> ProcessSpec:

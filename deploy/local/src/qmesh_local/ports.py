@@ -9,6 +9,8 @@ from pathlib import Path
 
 import psutil
 
+from qmesh_kit.ports import free_port
+
 
 def obstacle(port: int, host: str = "127.0.0.1") -> str | None:
     """Why a port cannot be listened on, for people; None when it can."""
@@ -40,8 +42,6 @@ def choose_port(memory: Path) -> int:
         last = memory.read_text().strip()
         if last.isascii() and last.isdigit() and 0 < int(last) < 1 << 16 and obstacle(int(last)) is None:
             return int(last)
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    port = free_port()
     memory.write_text(str(port))
     return port

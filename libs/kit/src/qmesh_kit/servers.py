@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
+from qmesh_kit.ports import free_port, is_free
+
 _UNPRIVILEGED = ("postgres", "nobody")
 _READY_TIMEOUT = 30.0
 _TELLING = re.compile(r"\b(FATAL|PANIC|ERROR|error):")
@@ -254,18 +256,12 @@ class NatsServer:
 
     def _choose_port(self) -> int:
         memory = self._directory / "port"
-        wanted = [int(memory.read_text())] if memory.exists() and memory.read_text().isdigit() else []
-        for port in [*wanted, 0]:
-            with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    probe.bind(("127.0.0.1", port))
-                except OSError:
-                    continue
-                chosen: int = probe.getsockname()[1]
-            memory.write_text(str(chosen))
-            return chosen
-        raise ServerError("no free port for nats-server")
+        last = memory.read_text() if memory.exists() else ""
+        if last.isdigit() and is_free(int(last)):
+            return int(last)
+        chosen = free_port()
+        memory.write_text(str(chosen))
+        return chosen
 
     def command(self) -> ServerCommand:
         """Command line."""

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from qmesh_kit.ports import free_port
 from qmesh_kit.servers import NatsServer, PostgresServer, ServerCommand
 
 _STOP_TIMEOUT = 10.0
@@ -154,10 +155,7 @@ def document_server(directory: Path) -> Iterator[DocumentServer]:
     Raises:
         NoDocumentServerError: it cannot be installed or started here.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    server = DocumentServer(_installed(), directory, port)
+    server = DocumentServer(_installed(), directory, free_port())
     (directory / "data").mkdir(parents=True, exist_ok=True)
     server.start()
     try:
