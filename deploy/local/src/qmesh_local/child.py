@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import json
 import os
 import signal
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
 
+from qmesh_kit.launch import command_line
 from qmesh_local.plan import ProcessSpec
-
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None, use_errno=True)
-
 
 EX_CONFIG = 78
 
@@ -34,17 +29,6 @@ class StartError(Exception):
         """Takes the sentence for people."""
         super().__init__(message)
         self.configuration = configuration
-
-
-def die_with(parent: int, number: int = signal.SIGKILL) -> Callable[[], None]:
-    """What a child runs before exec, so that the kernel signals it when its parent ends, however that happens."""
-
-    def prepare() -> None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
-        if os.getppid() != parent:  # it ended before the line above
-            os._exit(1)
-
-    return prepare
 
 
 class Child:
@@ -77,19 +61,15 @@ class Child:
         self.state = "starting"
         self.started_at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         self._begun = time.monotonic()
-        user = self.spec.user
+        argv = command_line(self.spec.argv, user=self.spec.user, ends_with_parent=signal.SIGKILL)
         with self.log.open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(
-                *self.spec.argv,
+                *argv,
                 env=self.spec.environment,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                preexec_fn=die_with(os.getpid()),
                 start_new_session=True,
-                user=user[0] if user else None,
-                group=user[1] if user else None,
-                extra_groups=[] if user else None,
             )
 
     async def ended(self) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -17,7 +16,8 @@ from rich.text import Text
 
 from qmesh_client import screen
 from qmesh_client.exits import Exit
-from qmesh_local.child import StartError, die_with
+from qmesh_kit.launch import command_line
+from qmesh_local.child import StartError
 from qmesh_local.commands import fail, tail, wait_down
 from qmesh_local.control import NotRunningError, ask
 from qmesh_local.layout import Layout
@@ -99,14 +99,14 @@ def _background(layout: Layout, options: list[str], *, alone: bool) -> subproces
     layout.mesh_file.unlink(missing_ok=True)  # what a killed supervisor left would look like readiness
     log = layout.log("supervisor")
     begin = log.stat().st_size if log.exists() else 0
+    command = [sys.executable, "-m", "qmesh_client", "up", *options]
     with log.open("ab") as output:
         supervisor = subprocess.Popen(
-            [sys.executable, "-m", "qmesh_client", "up", *options],
+            command if alone else command_line(command, ends_with_parent=signal.SIGTERM),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
-            preexec_fn=None if alone else die_with(os.getpid(), signal.SIGTERM),  # noqa: PLW1509 - one thread here
         )
     deadline = time.monotonic() + _START_SECONDS
     try:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
+from qmesh_kit.launch import command_line
 from qmesh_kit.ports import free_port, is_free
 
 _UNPRIVILEGED = ("postgres", "nobody")
@@ -156,17 +157,13 @@ class PostgresServer:
             shutil.rmtree(self._data)  # a first start that was interrupted
         command = [str(self._bin / "initdb"), "-D", str(self._data), "-U", "postgres", "-A", "trust"]
         command += ["-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"]
-        user = self._user
         done = subprocess.run(
-            command,
+            command_line(command, user=self._user),
             env=self._environment(),
             capture_output=True,
             text=True,
             check=False,
             timeout=120,
-            user=user[0] if user else None,
-            group=user[1] if user else None,
-            extra_groups=[] if user else None,
         )
         if done.returncode:
             raise ServerError(f"initdb failed: {first_error(done.stderr)}")

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from qmesh_kit.launch import command_line
 from qmesh_kit.ports import free_port
 from qmesh_kit.servers import NatsServer, PostgresServer, ServerCommand
 
@@ -28,17 +29,13 @@ _DOCUMENT_SERVER = _ROOT / ".tools" / "document-server"
 
 @contextmanager
 def _running(command: ServerCommand, log: Path) -> Iterator[None]:
-    user = command.user
     with log.open("ab") as output:
         process = subprocess.Popen(
-            command.argv,
+            command_line(command.argv, user=command.user),
             env=command.env,
             stdout=output,
             stderr=output,
             stdin=subprocess.DEVNULL,
-            user=user[0] if user else None,
-            group=user[1] if user else None,
-            extra_groups=[] if user else None,
         )
     try:
         yield
