@@ -10,7 +10,7 @@ PY312 := $(firstword $(shell python3.12 -c 'import sys; print(sys.executable)' 2
                      $(wildcard $(HOME)/.pyenv/versions/3.12*/bin/python3.12) \
                      $(wildcard /usr/local/bin/python3.12 /opt/python3.12/bin/python3.12))
 MEMBERS := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml) deploy/local/pyproject.toml deploy/keys/pyproject.toml
-SOURCES := libs services deploy charts tests tools
+SOURCES := conftest.py libs services deploy charts tests tools
 STAMP := $(VENV)/.synced
 BUF := node_modules/.bin/buf
 PYTEST := $(BIN)/python -m pytest

@@ -11,6 +11,7 @@ import trio
 
 from qmesh.fabric.v1 import state_pb2 as state
 from qmesh_fabric.errors import FabricError
+from qmesh_node.adapters.held import held
 from qmesh_node.domain.admission import Limits
 from qmesh_node.domain.errors import BlockError, ExhaustedError, InvalidBlockError, StaleClaimError
 from qmesh_node.domain.memory import Memory
@@ -92,12 +93,7 @@ class OpenedOverlaps:
             self._store.check_fence(request.id.job_id, request.fence)
         except StaleClaimError as error:
             raise _refusal(error) from None
-        version = self._store.get(request.id)
-        if version is None:
-            raise FabricError("NOT_FOUND", "this version is not here")
-        if request.digest != version.ref.digest:
-            raise FabricError("DIGEST_MISMATCH", "this version has another digest here")
-        return version
+        return held(self._store, request.id, request.digest)
 
 
 def _refusal(error: BlockError) -> FabricError:

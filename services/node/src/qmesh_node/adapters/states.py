@@ -14,6 +14,7 @@ from qmesh.fabric.v1 import state_pb2 as state
 from qmesh_fabric.errors import FabricError, PeerGone, RemoteError
 from qmesh_fabric.host import Host
 from qmesh_fabric.state import pull
+from qmesh_node.adapters.held import held
 from qmesh_node.domain.admission import bytes_of, dtype_of
 from qmesh_node.domain.ensemble import Ensemble, RowOfShot
 from qmesh_node.domain.errors import RejectedError, StaleClaimError
@@ -122,9 +123,5 @@ class OpenedStates:
             raise FabricError("STALE_CLAIM", error.message) from None
         except RejectedError as error:
             raise FabricError("REJECTED", error.message) from None
-        version = self._store.get(request.id)
-        if version is None:
-            raise FabricError("NOT_FOUND", "this version is not here")
-        if request.digest and request.digest != version.ref.digest:
-            raise FabricError("DIGEST_MISMATCH", "this version has another digest here")
+        version = held(self._store, request.id, request.digest or None)
         return version.ref, version.component.parts()

@@ -19,7 +19,6 @@ log = structlog.get_logger()
 AWAY = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "TIMEOUT", "CANCELED"})
 """Codes of a service that is away, stops or starts; it may answer later."""
 
-
 _TRIES = 3
 _LONGEST_PAUSE = 1.0
 
@@ -36,17 +35,12 @@ async def patiently[T](call: Callable[[], Awaitable[T]], what: str, until: float
     Raises:
         ServiceError: the refusal, or the last failure.
     """
-    attempt = 0
-    while True:
-        try:
-            return await call()
-        except ServiceError as error:
-            attempt += 1
-            pause = policy.pause(attempt)
-            if error.code not in AWAY or time.time() + pause >= until:
-                raise
-            log.info("asked again", what=what, code=error.code, attempt=attempt)
-        await asyncio.sleep(pause)
+
+    def pause(error: ServiceError, attempt: int) -> float | None:
+        pause = policy.pause(attempt)
+        return None if error.code not in AWAY or time.time() + pause >= until else pause
+
+    return await _asked(call, what, pause)
 
 
 async def if_told[T](call: Callable[[], Awaitable[T]], what: str) -> T:
@@ -59,14 +53,26 @@ async def if_told[T](call: Callable[[], Awaitable[T]], what: str) -> T:
     Raises:
         ServiceError: the refusal, or the last failure.
     """
-    tries = 0
+
+    def pause(error: ServiceError, attempt: int) -> float | None:
+        told = error.retry_after
+        return None if told is None or attempt == _TRIES else min(told, _LONGEST_PAUSE)
+
+    return await _asked(call, what, pause)
+
+
+async def _asked[T](
+    call: Callable[[], Awaitable[T]], what: str, pause_after: Callable[[ServiceError, int], float | None]
+) -> T:
+    """The answer of a call, asked again after the pause that a failure and its number give; None: it is the last."""
+    attempt = 0
     while True:
         try:
             return await call()
         except ServiceError as error:
-            tries += 1
-            if error.retry_after is None or tries == _TRIES:
+            attempt += 1
+            pause = pause_after(error, attempt)
+            if pause is None:
                 raise
-            pause = min(error.retry_after, _LONGEST_PAUSE)
-            log.info("asked again", what=what, code=error.code, attempt=tries)
+            log.info("asked again", what=what, code=error.code, attempt=attempt)
         await asyncio.sleep(pause)

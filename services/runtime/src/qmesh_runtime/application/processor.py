@@ -75,9 +75,8 @@ class JobProcessor:
         self._claim = claim
         self._request = runtime.SubmitRequest.FromString(claim.request)
         self._history = JobHistory(claim)
-        self._reservations = JobReservations(
-            services.reservations, claim, self._request.min_fidelity if self._request.noise else 0.0
-        )
+        self._least_fidelity = self._request.min_fidelity if self._request.noise else 0.0
+        self._reservations = JobReservations(services.reservations, claim, self._least_fidelity)
         self._recorder = JobRecorder(services.store, self._history, services.observations, claim)
         self._bound: dict[int, circuit.Circuit] = {}
         self._asked: set[str] = set()
@@ -222,7 +221,7 @@ class JobProcessor:
             strategy=request.strategy,
             shots=request.shots,
             noise=request.noise,
-            min_fidelity=request.min_fidelity if request.noise else 0.0,
+            min_fidelity=self._least_fidelity,
             precision=request.precision,
             excluded_nodes=sorted(excluded),
             parent_plan_id=parent,
@@ -326,7 +325,7 @@ class JobProcessor:
             tenant_id=self._claim.tenant_id,
             seed=self._request.seed,
             precision=self._request.precision,
-            min_fidelity=self._request.min_fidelity,
+            min_fidelity=self._least_fidelity,
             deadline=self._claim.deadline,
             single_pass=slices <= 1,
         )

@@ -177,6 +177,7 @@ class JobFrame:
     seed: int
     precision: state.Precision.ValueType
     min_fidelity: float
+    """0 with noise off."""
     deadline: float
     single_pass: bool
     """Whether each parameter set is one slice of shots: else its versions are compared and released pass by pass, and none comes with an answer."""
@@ -276,7 +277,7 @@ class BlockRequests:
                 for use in block.outputs
             ],
             inline_bytes=_INLINE_BYTES if frame.single_pass else 0,
-            min_fidelity=frame.min_fidelity if noise is not None else 0.0,
+            min_fidelity=frame.min_fidelity,
             deadline=frame.deadline,
             keep_until=frame.deadline + 60,
             traceparent=frame.traceparent,
