@@ -1,4 +1,4 @@
-"""Child processes that change user, or end with their parent."""
+"""Child processes of processes that have threads."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import subprocess
 
 import grpc
 import pytest
+import uvloop
 
-from qmesh_kit.launch import command_line
+from qmesh_kit.launch import command_line, start_worker
 
 _STARTS = 100
 _WORD = ("/bin/sh", "-c", "exit 7")
@@ -54,6 +55,14 @@ def test_a_child_whose_parent_has_ended_does_not_run() -> None:
     assert subprocess.run(orphaned, check=False, timeout=30).returncode == 1
 
 
+async def _call(channel: grpc.aio.Channel) -> None:
+    """Calls without end."""
+    method = channel.unary_unary("/qmesh.Nothing/Call", lambda data: data, lambda data: data)
+    while True:
+        with pytest.raises(grpc.aio.AioRpcError):
+            await method(b"", timeout=5)
+
+
 async def test_every_child_of_a_process_with_live_channels_runs() -> None:
     """No code of a library with threads runs between the start of a child and its exec."""
     server = grpc.aio.server()
@@ -65,14 +74,8 @@ async def test_every_child_of_a_process_with_live_channels_runs() -> None:
         ends_with_parent=signal.SIGKILL,
     )
 
-    async def call(channel: grpc.aio.Channel) -> None:
-        method = channel.unary_unary("/qmesh.Nothing/Call", lambda data: data, lambda data: data)
-        while True:
-            with pytest.raises(grpc.aio.AioRpcError):
-                await method(b"", timeout=5)
-
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        calls = [asyncio.create_task(call(channel)) for _ in range(4)]
+        calls = [asyncio.create_task(_call(channel)) for _ in range(4)]
         ends = []
         for _ in range(_STARTS):
             child = await asyncio.create_subprocess_exec(*command)
@@ -82,3 +85,49 @@ async def test_every_child_of_a_process_with_live_channels_runs() -> None:
         await asyncio.wait(calls)
     await server.stop(None)
     assert ends == [7] * _STARTS
+
+
+async def _answering(port: int) -> list[bytes]:
+    """What workers answer that are started while channels are used."""
+    answers = []
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        calls = [asyncio.create_task(_call(channel)) for _ in range(4)]
+        for _ in range(_STARTS):
+            worker = await start_worker(["/bin/cat"])
+            worker.writer.write(b"word")
+            try:
+                answers.append(await worker.reader.readexactly(4))
+            except asyncio.IncompleteReadError as error:
+                answers.append(error.partial)
+            assert worker.lives
+            await worker.kill()
+            assert worker.process.returncode == -signal.SIGKILL
+        for task in calls:
+            task.cancel()
+        await asyncio.wait(calls)
+    return answers
+
+
+def test_workers_answer_on_the_loop_of_services() -> None:
+    """The loop's own way to start a child, a fork, is not used: every worker answers, and is gone when it is killed."""
+
+    async def body() -> list[bytes]:
+        server = grpc.aio.server()
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        try:
+            return await _answering(port)
+        finally:
+            await server.stop(None)
+
+    assert uvloop.run(body()) == [b"word"] * _STARTS
+
+
+async def test_a_worker_ends_with_what_it_reads() -> None:
+    """A parent that dies leaves no worker; one that cannot be started is an error here."""
+    worker = await start_worker(["/bin/cat"])
+    worker.writer.close()
+    assert await worker.reader.read() == b""
+    assert await asyncio.to_thread(worker.process.wait, 30) == 0
+    with pytest.raises(FileNotFoundError):
+        await start_worker(["/nowhere/at/all"])

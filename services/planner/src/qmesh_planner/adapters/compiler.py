@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from asyncio.subprocess import PIPE, Process
 
 import orjson
 import structlog
 
 from qmesh.planner.v1 import planner_pb2 as planner
 from qmesh_kit.errors import ServiceError
+from qmesh_kit.launch import Worker, start_worker
 from qmesh_model.errors import MeshError
 from qmesh_planner.domain.plan import make_plan
 from qmesh_planner.domain.weights import Weights
@@ -28,7 +28,7 @@ class ProcessCompiler:
         """Takes the weights of every plan and the longest time for one."""
         self._weights = weights
         self._timeout = timeout_seconds
-        self._process: Process | None = None
+        self._worker: Worker | None = None
         self._turn = asyncio.Lock()
 
     async def compile(self, request: planner.CompileRequest) -> bytes:
@@ -53,44 +53,41 @@ class ProcessCompiler:
         async with self._turn:
             await self._started()
 
-    async def _started(self) -> Process:
-        if self._process is None or self._process.returncode is not None:
+    async def _started(self) -> Worker:
+        if self._worker is not None and not self._worker.lives:
+            await self._end()
+        if self._worker is None:
             weights = self._weights
             numbers = (weights.latency, weights.risk, weights.ebit, weights.load)
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "qmesh_planner.worker", *map(str, numbers), stdin=PIPE, stdout=PIPE
+            self._worker = await start_worker(
+                [sys.executable, "-m", "qmesh_planner.worker", *map(str, numbers)]
             )
-        return self._process
+        return self._worker
 
     async def _exchange(self, body: bytes) -> bytes:
-        process = await self._started()
-        if process.stdin is None or process.stdout is None:
-            raise ServiceError("INTERNAL", "the compiler process has no pipes")
+        worker = await self._started()
         done = False
         try:
-            process.stdin.write(len(body).to_bytes(4, "big") + body)
-            await process.stdin.drain()
-            size = int.from_bytes(await process.stdout.readexactly(4), "big")
-            answer = await process.stdout.readexactly(size)
+            worker.writer.write(len(body).to_bytes(4, "big") + body)
+            await worker.writer.drain()
+            size = int.from_bytes(await worker.reader.readexactly(4), "big")
+            answer = await worker.reader.readexactly(size)
             done = True
         except (asyncio.IncompleteReadError, ConnectionError):
-            log.warning("the compiler process died", pid=process.pid)
+            log.warning("the compiler process died", pid=worker.process.pid)
             raise ServiceError(
                 "UNAVAILABLE", "the compiler process died; try again", retry_after=0.5
             ) from None
         finally:
             if not done:  # a half-read answer must not meet the next question
-                self._discard(process)
+                await self._end()
         return answer
 
-    def _discard(self, process: Process) -> None:
-        if process.returncode is None:
-            process.kill()
-        self._process = None
+    async def _end(self) -> None:
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            await worker.kill()
 
     async def stop(self) -> None:
         """Ends the process."""
-        process = self._process
-        if process is not None and process.returncode is None:
-            process.kill()
-            await process.wait()
+        await self._end()
