@@ -100,14 +100,15 @@ def _background(layout: Layout, options: list[str], *, alone: bool) -> subproces
     log = layout.log("supervisor")
     begin = log.stat().st_size if log.exists() else 0
     command = [sys.executable, "-m", "qmesh_client", "up", *options]
-    with log.open("ab") as output:
-        supervisor = subprocess.Popen(
-            command if alone else command_line(command, ends_with_parent=signal.SIGTERM),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+    if not alone:
+        command = command_line(command, ends_with_parent=signal.SIGTERM)
+    try:
+        with log.open("ab") as output:
+            supervisor = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            )
+    except OSError as error:
+        raise fail(f"the supervisor cannot be started: {error}", Exit.FAILED) from None
     deadline = time.monotonic() + _START_SECONDS
     try:
         while not layout.mesh_file.exists() and supervisor.poll() is None and time.monotonic() < deadline:
